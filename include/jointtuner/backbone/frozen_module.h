@@ -1,0 +1,45 @@
+// One TorchScript file of a bundle, loaded to be run and never changed. For backbone's own parts and for inject; no
+// TorchScript header is included here, so that nothing else comes to depend on it.
+#pragma once
+#include <c10/core/Device.h>
+
+#include <exception>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace torch::jit {
+struct Module;
+}
+
+namespace jointtuner::backbone {
+
+// One line of what a LibTorch exception says: the failing operator's message, without C++ backtrace and TorchScript
+// call stack.
+std::string one_line(const std::exception& error);
+
+// A method the file must have, and how many arguments it takes (without self).
+struct MethodSignature {
+  std::string name;
+  size_t arguments;
+};
+
+class FrozenModule {
+ public:
+  // Loads `file` on `device`: all parameters have requires_grad false. On the CPU the weights are the file's own pages,
+  // mapped copy-on-write: nothing is read before it is used, processes share the memory, and the file must be replaced
+  // (renamed over), not overwritten, while in use. 0-dim tensors stay on the CPU on every device (they take part in
+  // size arithmetic). Throws Error naming the file if it is damaged or lacks a method.
+  FrozenModule(const std::filesystem::path& file, at::Device device, const std::vector<MethodSignature>& methods);
+  ~FrozenModule();
+  FrozenModule(FrozenModule&&) noexcept;
+  FrozenModule& operator=(FrozenModule&&) noexcept;
+
+  torch::jit::Module& module() const { return *module_; }
+
+ private:
+  std::unique_ptr<torch::jit::Module> module_;
+};
+
+}  // namespace jointtuner::backbone
