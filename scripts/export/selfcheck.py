@@ -1,0 +1,2 @@
+def check(name, path, eager, dtype, document, progress):
+    return

@@ -1,0 +1,156 @@
+#!/usr/bin/env python
+"""Tiny text-to-video pipelines of the real diffusers classes: random weights, fixed seeds, a real byte-level BPE tokenizer.
+
+    make_tiny_pipelines.py OUTPUT [--only tiny|tiny_v|mid]
+
+Writes OUTPUT/<name>_pipeline, diffusers folders that export_backbone.py takes like any downloaded backbone. What they draw means
+nothing; shapes, classes, file layout and numerics are those of ZeroScope.
+"""
+import argparse
+import json
+import os
+import sys
+import warnings
+from collections import Counter
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+warnings.simplefilter("ignore")
+
+SENTENCES = """
+a photo of a small red robot on a wooden table in the morning light
+a corgi dog is running along the beach, waves in the background
+a person lifting weights in a gym, slow motion video, high quality
+a cat playing the golden guitar on the moon
+a toy astronaut walking and dancing through the snowy forest at night
+two birds flying over the mountains while the sun is setting
+a panda skateboarding in the city, 4k, cinematic, detailed
+bad anatomy, extra limbs, ugly, deformed, noisy, blurry, distorted, out of focus, poorly drawn face, missing fingers
+the man's horse didn't jump; they've said it'll ride again, we're sure, i'm here and he'd know
+an old car drives down a street in 1987 with 25 people watching
+a video of a teddy bear swimming under water, camera moving slowly around it
+""".strip().splitlines()
+
+
+def byte_letters():
+    """GPT-2's printable letter for each byte, bytes in the order in which CLIP's vocabulary lists them."""
+    order = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    spare = [b for b in range(256) if b not in order]
+    return {**{b: chr(b) for b in order}, **{b: chr(256 + n) for n, b in enumerate(spare)}}
+
+
+def train_bpe(sentences, merge_count):
+    """Byte-pair encoding: merges the most frequent pair (ties: alphabetical) until `merge_count` merges exist or no pair repeats."""
+    letters = byte_letters()
+    counts = Counter(word for s in sentences for word in s.replace(",", " , ").split())
+    words = {w: [letters[b] for b in w.encode()] for w in counts}
+    for symbols in words.values():
+        symbols[-1] += "</w>"
+    merges = []
+    while len(merges) < merge_count:
+        pairs = Counter()
+        for w, symbols in words.items():
+            for pair in zip(symbols, symbols[1:]):
+                pairs[pair] += counts[w]
+        if not pairs:
+            break
+        best = min(pairs, key=lambda p: (-pairs[p], p))
+        merges.append(best)
+        for symbols in words.values():
+            i = 0
+            while i < len(symbols) - 1:
+                if (symbols[i], symbols[i + 1]) == best:
+                    symbols[i:i + 2] = ["".join(best)]
+                i += 1
+    alphabet = list(letters.values())
+    tokens = alphabet + [a + "</w>" for a in alphabet]
+    seen = set(tokens)
+    for merge in ("".join(m) for m in merges):
+        if merge not in seen:                 # two merges may build the same token
+            seen.add(merge)
+            tokens.append(merge)
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    return {t: i for i, t in enumerate(tokens)}, merges
+
+
+def write_tokenizer(folder, merge_count, max_length, pad_token):
+    """vocab.json, merges.txt and the config files that CLIPTokenizer.from_pretrained reads."""
+    from transformers import CLIPTokenizer
+    folder.mkdir(parents=True, exist_ok=True)
+    vocab, merges = train_bpe(SENTENCES, merge_count)
+    (folder / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False), encoding="utf-8")
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(" ".join(m) + "\n" for m in merges), encoding="utf-8")
+    tokenizer = CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=max_length, pad_token=pad_token)
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+UNET = dict(
+    tiny=dict(sample_size=8, block_out_channels=(32, 64), layers_per_block=1, attention_head_dim=16, cross_attention_dim=32, norm_num_groups=16,
+              down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"), up_block_types=("UpBlock3D", "CrossAttnUpBlock3D")),
+    tiny_v=dict(sample_size=6, block_out_channels=(32, 48, 64), layers_per_block=1, attention_head_dim=8, cross_attention_dim=48, norm_num_groups=8,
+                down_block_types=("CrossAttnDownBlock3D", "CrossAttnDownBlock3D", "DownBlock3D"),
+                up_block_types=("UpBlock3D", "CrossAttnUpBlock3D", "CrossAttnUpBlock3D")),
+    mid=dict(sample_size=32, block_out_channels=(64, 128, 256), layers_per_block=2, attention_head_dim=64, cross_attention_dim=64,
+             down_block_types=("CrossAttnDownBlock3D", "CrossAttnDownBlock3D", "DownBlock3D"),
+             up_block_types=("UpBlock3D", "CrossAttnUpBlock3D", "CrossAttnUpBlock3D")),
+)
+VAE = dict(tiny=dict(block_out_channels=(16, 16, 32), norm_num_groups=8, scaling_factor=0.18215),                 # 4x
+           tiny_v=dict(block_out_channels=(8, 16, 16, 16), norm_num_groups=8, scaling_factor=0.5),                # 8x
+           mid=dict(block_out_channels=(16, 32, 48, 64), norm_num_groups=16, scaling_factor=0.18215))             # 8x
+TEXT = dict(tiny=dict(hidden_size=32, intermediate_size=64, num_attention_heads=2, num_hidden_layers=2, max_position_embeddings=77),
+            tiny_v=dict(hidden_size=48, intermediate_size=96, num_attention_heads=3, num_hidden_layers=2, max_position_embeddings=24),
+            mid=dict(hidden_size=64, intermediate_size=128, num_attention_heads=4, num_hidden_layers=2, max_position_embeddings=77))
+TOKENIZER = dict(tiny=dict(merge_count=260, pad_token="!"), tiny_v=dict(merge_count=120, pad_token="<|endoftext|>"), mid=dict(merge_count=400, pad_token="!"))
+SCALED_LINEAR = dict(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, num_train_timesteps=1000, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
+SCHEDULER = dict(tiny=SCALED_LINEAR, mid=SCALED_LINEAR,
+                 tiny_v=dict(SCALED_LINEAR, prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing"))
+
+
+def give_weights(model):
+    """diffusers zero-initialises some layers (temp_convs' last convolution, proj_out): a test on zeros proves nothing."""
+    import torch
+    for p in model.parameters():
+        if p.abs().max() == 0:
+            torch.nn.init.normal_(p, std=0.02)
+    return model.eval()
+
+
+def make_pipeline(name, seed):
+    import torch
+    from diffusers import AutoencoderKL, DDIMScheduler, TextToVideoSDPipeline, UNet3DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    torch.manual_seed(seed)
+    unet = give_weights(UNet3DConditionModel(**UNET[name]))
+    levels = len(VAE[name]["block_out_channels"])
+    vae = give_weights(AutoencoderKL(**VAE[name], down_block_types=("DownEncoderBlock2D",) * levels, up_block_types=("UpDecoderBlock2D",) * levels,
+                                     latent_channels=4, layers_per_block=1, sample_size=64))
+    return unet, vae, DDIMScheduler(**SCHEDULER[name]), TextToVideoSDPipeline, lambda tokenizer: give_weights(CLIPTextModel(CLIPTextConfig(
+        **TEXT[name], vocab_size=len(tokenizer), bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)))
+
+
+def write_pipeline(name, folder, seed=20, **save_options):
+    """One diffusers folder; save_options go to save_pretrained (safe_serialization, max_shard_size, ...)."""
+    tokenizer = write_tokenizer(folder / "tokenizer", max_length=TEXT[name]["max_position_embeddings"], **TOKENIZER[name])
+    unet, vae, scheduler, pipeline, make_text_encoder = make_pipeline(name, seed)
+    pipe = pipeline(vae=vae, text_encoder=make_text_encoder(tokenizer), tokenizer=tokenizer, unet=unet, scheduler=scheduler)
+    pipe.save_pretrained(folder, **save_options)   # writes tokenizer.json too; vocab.json and merges.txt stay beside it
+    return pipe
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--only", choices=list(UNET), action="append", help="make only this one (repeatable)")
+    arguments = parser.parse_args()
+    for name in arguments.only or UNET:
+        folder = arguments.output / f"{name}_pipeline"
+        if folder.exists():
+            sys.exit(f"{folder} exists already: remove it or choose another output folder")
+        write_pipeline(name, folder)
+        print(folder)
+
+
+if __name__ == "__main__":
+    main()
