@@ -18,7 +18,7 @@ struct SourceOptions {
   static void fields(Self& o, Field&& field) {
     field("path", o.path, "an image or video file, or a folder of them");
     field("caption", o.caption, "caption of every file of this source; \"\" = read x.txt beside x.png or x.mp4");
-    field("start_s", o.start_s, "second of the video at which clips may begin; ignored for images", Range{0, 1e6});
+    field("start_s", o.start_s, "second of the video at which clips may begin; 0 for images", Range{0, 1e6});
   }
 };
 
