@@ -1,0 +1,36 @@
+# Every package the project links, in one place. Nothing is downloaded here: scripts/setup.sh installs.
+include(LibTorch)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+find_package(ICU REQUIRED COMPONENTS uc i18n)
+find_package(OpenCV REQUIRED COMPONENTS core imgproc imgcodecs)
+find_package(FFmpeg REQUIRED)
+find_package(Threads REQUIRED)
+if(JOINTTUNER_TESTS)
+  find_package(GTest REQUIRED)
+endif()
+
+if(JOINTTUNER_CUDA)
+  # CMake 3.25 knows no CUDA dialect above 17; the shared run-time library, since LibTorch brings it along.
+  set(CMAKE_CUDA_STANDARD 17)
+  set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES 80 86 89 90)
+  endif()
+  enable_language(CUDA)
+endif()
+
+# The torch wheel ships fmt 12 in its include folder; spdlog is built against the system's fmt. A folder that holds only a
+# link to the system's fmt, searched first, keeps them apart.
+get_target_property(_fmt_include fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
+list(GET _fmt_include 0 _fmt_include)
+file(MAKE_DIRECTORY "${CMAKE_BINARY_DIR}/fmt_first")
+file(CREATE_LINK "${_fmt_include}/fmt" "${CMAKE_BINARY_DIR}/fmt_first/fmt" SYMBOLIC)
+
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM)
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${CCACHE_PROGRAM}")
+endif()

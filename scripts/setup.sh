@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# Installs what jointtuner needs, and only what is missing. Safe to run as often as you like.
+set -euo pipefail
+
+usage() {
+  cat <<'TXT'
+usage: scripts/setup.sh [--export] [--print-torch-root | --print-python]
+
+  (no option)         Debian/Ubuntu packages and LibTorch: what the program and its tests need
+  --export            also the Python packages of the backbone exporter (diffusers, transformers, ...)
+  --print-torch-root  prints the torch folder that the build uses, installs nothing
+  --print-python      prints the exporter's Python interpreter, installs nothing
+
+Environment:
+  JOINTTUNER_TORCH_ROOT  an existing torch folder (.../site-packages/torch, version 2.11.x) to use instead of a private one
+  JOINTTUNER_HOME        where private files go (default: $XDG_CACHE_HOME/jointtuner or ~/.cache/jointtuner)
+
+Examples:
+  scripts/setup.sh
+  JOINTTUNER_TORCH_ROOT=$(python3 -c 'import torch,os; print(os.path.dirname(torch.__file__))') scripts/setup.sh
+TXT
+}
+
+torch_version=2.11.0
+home=${JOINTTUNER_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/jointtuner}
+env_dir=$home/env-torch-$torch_version
+python=$env_dir/bin/python
+
+packages=(build-essential cmake ninja-build ccache mold pkg-config git python3 python3-venv
+  libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev
+  libavformat-dev libavcodec-dev libswscale-dev libavutil-dev
+  libcli11-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libgtest-dev libgmock-dev libssl-dev libicu-dev)
+# The wheel of the CUDA build of torch: --no-deps keeps 2 GB of NVIDIA wheels away where the toolkit's own libraries serve.
+torch_wheels=(torch==$torch_version nvidia-cusparselt-cu13==0.8.0 nvidia-nvshmem-cu13==3.4.5 nvidia-cufile==1.15.1.6)
+run_time_wheels=(nvidia-cuda-runtime nvidia-cuda-cupti)  # without a toolkit: all that libtorch_cpu.so itself links
+export_wheels=(diffusers==0.42.1 transformers==5.23.0 accelerate==1.15.0 safetensors==0.8.0 tokenizers==0.23.3
+  sentencepiece==0.2.3 protobuf==7.36.2 numpy==2.4.6 pillow==13.0.0 av==18.1.0
+  filelock==4.2.12 typing-extensions sympy==1.14.0 networkx==3.6.1 jinja2==3.1.6 fsspec==2026.9.0)
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+fail() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
+
+torch_root() {
+  if [ -n "${JOINTTUNER_TORCH_ROOT:-}" ]; then
+    [ -f "$JOINTTUNER_TORCH_ROOT/lib/libtorch_cpu.so" ] ||
+      fail "JOINTTUNER_TORCH_ROOT=$JOINTTUNER_TORCH_ROOT holds no lib/libtorch_cpu.so; give the folder .../site-packages/torch"
+    printf '%s\n' "$JOINTTUNER_TORCH_ROOT"
+    return
+  fi
+  local found
+  for found in "$env_dir"/lib/python3*/site-packages/torch; do
+    [ -f "$found/lib/libtorch_cpu.so" ] && printf '%s\n' "$found" && return
+  done
+  return 1
+}
+
+have_toolkit() { [ -f "${CUDA_HOME:-/usr/local/cuda}/lib64/libcudart.so.13" ]; }
+
+install_packages() {
+  command -v dpkg-query >/dev/null ||
+    { say "no dpkg here: install these yourself (Debian's names): ${packages[*]}"; return; }
+  local missing=() name
+  for name in "${packages[@]}"; do
+    dpkg-query -W -f='${Status}' "$name" 2>/dev/null | grep -q 'install ok installed' || missing+=("$name")
+  done
+  [ ${#missing[@]} -eq 0 ] && { say "Debian packages: all there"; return; }
+  local sudo=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || fail "these packages are missing and need root: apt-get install ${missing[*]}"
+    sudo=(sudo)
+  fi
+  say "installing Debian packages: ${missing[*]}"
+  "${sudo[@]}" apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+    fail "apt-get could not install: ${missing[*]}"
+}
+
+make_env() {
+  [ -x "$python" ] && "$python" -c '' 2>/dev/null && return
+  say "making a private Python environment in $env_dir"
+  mkdir -p "$home"
+  python3 -m venv "$env_dir" || fail "python3 -m venv failed: is python3-venv installed?"
+}
+
+pip_install() { "$python" -m pip install --quiet --disable-pip-version-check "$@"; }
+
+install_torch() {
+  local root
+  if root=$(torch_root); then say "LibTorch: $root"; return; fi
+  make_env
+  say "installing LibTorch $torch_version (a 1 GB download) into $env_dir"
+  pip_install --no-deps "${torch_wheels[@]}"
+  have_toolkit || pip_install --no-deps "${run_time_wheels[@]}"
+  torch_root >/dev/null || fail "the torch wheel was installed but has no lib/libtorch_cpu.so"
+}
+
+install_export() {
+  make_env
+  local stamp="$env_dir/export-$(printf '%s ' "${export_wheels[@]}" | sha256sum | cut -c1-16).done"
+  [ -f "$stamp" ] && { say "exporter's Python packages: all there"; return; }
+  say "installing the exporter's Python packages into $env_dir"
+  if have_toolkit; then
+    "$python" -m pip show -q torch 2>/dev/null || pip_install --no-deps "${torch_wheels[@]}"
+  else
+    pip_install "torch==$torch_version"  # Python's torch loads every NVIDIA library at import
+  fi
+  pip_install "${export_wheels[@]}"
+  "$python" -c 'import torch, diffusers, transformers' || fail "the exporter's Python packages do not import"
+  touch "$stamp"
+}
+
+with_export=0
+case "${1:-}" in
+  -h | --help) usage; exit 0 ;;
+  --print-torch-root) torch_root || fail "LibTorch is not installed yet: run scripts/setup.sh"; exit 0 ;;
+  --print-python) [ -x "$python" ] || fail "the exporter's Python is not installed yet: run scripts/setup.sh --export"; printf '%s\n' "$python"; exit 0 ;;
+  --export) with_export=1 ;;
+  "") ;;
+  *) usage >&2; fail "unknown option '$1'" ;;
+esac
+install_packages
+install_torch
+[ $with_export -eq 0 ] || install_export
+say "ready"
