@@ -1,6 +1,5 @@
-// What a run minimises: the `loss` section of a run config.
+// What a run may choose about its training losses.
 #pragma once
-
 #include <string>
 
 #include "jointtuner/base/field.h"
@@ -9,18 +8,20 @@ namespace jointtuner::diffusion {
 
 struct LossOptions {
   std::string video = "ait";
-  double video_weight = 10.0;
-  double image_weight = 1.0;
-  double shift_strength = 1.0;
+  double video_weight = 10;
+  double image_weight = 1;
+  double shift_strength = 1;
 
   template <class Self, class Field>
   static void fields(Self& o, Field&& field) {
-    field("video", o.video, "loss of a video: ait = appearance-independent temporal loss; diffusion = plain loss",
+    field("video", o.video,
+          "loss of a video: ait (appearance-independent temporal) or diffusion (plain mean squared error)",
           Choices{"ait", "diffusion"});
-    field("video_weight", o.video_weight, "factor on the loss of a video", Range{0, 1e6});
-    field("image_weight", o.image_weight, "factor on the loss of an image", Range{0, 1e6});
-    field("shift_strength", o.shift_strength,
-          "strength of the random prediction shift of the ait loss; 0 gives the plain loss", Range{0, 1e3});
+    field("video_weight", o.video_weight, "factor of a video's loss (published: 10 for ZeroScope, 1 for CogVideoX)",
+          Range{0, kUnbounded});
+    field("image_weight", o.image_weight, "factor of an image's loss", Range{0, kUnbounded});
+    field("shift_strength", o.shift_strength, "strength of the AiT loss's prediction shift; 0 gives the plain loss",
+          Range{0, kUnbounded});
   }
 };
 
