@@ -1,0 +1,31 @@
+// The denoiser as the training step sees it: a function.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+
+#include "jointtuner/adapter/adapter_set.h"
+#include "jointtuner/adapter/options.h"
+#include "jointtuner/diffusion/schedule_constants.h"
+#include "jointtuner/inject/graph_program.h"
+
+namespace jointtuner::train {
+
+using at::Tensor;
+
+/// (noisy latents [B,C,F,h,w], timestep [B] int64, prompt embedding [B,L,D], dropout seed) -> prediction [B,C,F,h,w]
+/// fp32, differentiable in the trained adapters.
+using Denoise = std::function<Tensor(const Tensor& latents, const Tensor& timestep, const Tensor& prompt_embedding,
+                                     int64_t dropout_seed)>;
+
+/// The frozen denoiser with `adapters` in their training state (scale, dropout and gate pooling of `options`). Keeps
+/// references to both.
+Denoise adapted_denoiser(const inject::GraphProgram& program, const adapter::AdapterSet& adapters,
+                         const adapter::AdapterOptions& options);
+
+/// The noise schedule's constants, as the bundle states them.
+diffusion::ScheduleConstants schedule_constants(const backbone::ScheduleManifest& schedule);
+
+}  // namespace jointtuner::train

@@ -1,0 +1,72 @@
+// One micro-batch of the method (JointTuner, arXiv 2503.23951, algorithm 1): draw, noise, predict, compare, backward.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "jointtuner/data/joint_batches.h"
+#include "jointtuner/diffusion/noise_schedule.h"
+#include "jointtuner/diffusion/options.h"
+#include "jointtuner/train/denoise.h"
+#include "jointtuner/train/prepared_data.h"
+
+namespace jointtuner::train {
+
+struct StepSettings {
+  uint64_t seed = 0;
+  double scaling_factor = 1;  ///< latents = autoencoder latents * scaling_factor
+  at::Device device = at::kCPU;
+  diffusion::LossOptions loss;
+};
+
+/// One item of the micro-batch as it was trained on.
+struct ItemResult {
+  data::Draw draw;
+  data::Kind kind = data::Kind::image;
+  int64_t timestep = 0;
+  double loss = 0;  ///< before its weight
+};
+
+struct StepResult {
+  std::vector<ItemResult> items;  ///< in the order of the batch
+  double loss = 0;                ///< sum of weight * item loss, divided by B
+};
+
+class TrainingStep {
+ public:
+  /// Keeps references to `data`.
+  TrainingStep(const PreparedData& data, const diffusion::NoiseSchedule& schedule, Denoise denoise,
+               StepSettings settings);
+
+  /// For the micro-batch m = batch.micro_step of B items, with every draw from generator(seed, m, name) on the CPU:
+  ///
+  ///   t                = randint(train timesteps, [B]), "timestep", in the order of the batch
+  ///   dropout seed     = randint(2^63 - 1, [1]), "dropout"
+  ///   then the images as one group (F = 1), then the videos as another, each drawn as a whole from the same
+  ///   generators: x0               = (mean + std * randn) * scaling_factor             "posterior"  [Bg,C,F,h,w]
+  ///   epsilon          = randn                                             "noise"      [Bg,C,F,h,w]
+  ///   prediction       = denoise(q(x_t | x0, epsilon), t, prompt embedding, dropout seed)
+  ///   loss of an image = mean((prediction - target)^2)
+  ///   loss of a video  = mean((prediction + strength * s - target)^2),  s = randn, "prediction_shift", [Bg,1,1,h,w]
+  ///                      (loss.video "ait"), or as an image's ("diffusion", no s is drawn)
+  ///   loss             = sum of weight(kind) * item loss / B
+  ///
+  /// Adds gradient_factor * d loss / d adapters to the adapters' gradients; reports plain losses, finite or not. With
+  /// gate pooling "batch" the pool is one group. Throws Error when posteriors of one group differ in shape.
+  StepResult run(const data::JointBatch& batch, double gradient_factor = 1.0) const;
+
+ private:
+  struct Draws;
+  void run_group(data::Kind kind, const data::JointBatch& batch, const Draws& draws, double gradient_factor,
+                 StepResult& result) const;
+
+  const PreparedData& data_;
+  const diffusion::NoiseSchedule schedule_;
+  Tensor alphas_cumprod_;  // on the device
+  Denoise denoise_;
+  StepSettings settings_;
+};
+
+}  // namespace jointtuner::train
