@@ -1,4 +1,4 @@
-// The last stage: latents to mp4, contact sheet and samples.jsonl. It can be repeated alone.
+// The last stage: latents to mp4s and a contact sheet. It can be repeated alone.
 #pragma once
 #include <c10/core/Device.h>
 
@@ -17,17 +17,22 @@ struct Video {
   std::string label;  ///< of its adapter, e.g. "step 500"
   std::string prompt;
   int64_t seed = 0;
+  std::string settings;  ///< JSON object, see sampling.h
 };
 
-/// Loads the autoencoder, writes FOLDER/<name>.mp4 for every video, then FOLDER/sheet.png (a row a prompt and seed, a
-/// column an adapter) and FOLDER/samples.jsonl (an object a video with every setting), and frees the autoencoder.
-/// options: decode_slice, decode_tile.
-void decode_videos(const backbone::Bundle& bundle, at::Device device, const SampleOptions& options,
-                   const std::filesystem::path& folder, const std::vector<Video>& videos);
+/// Writes FOLDER/samples.jsonl, a line a video: {"file", "latents", its settings, "decode_tile"}.
+void write_sample_list(const std::filesystem::path& folder, const std::vector<Video>& videos,
+                       const SampleOptions& options);
 
-/// Decodes one latents file to `mp4` at `fps` (0: the file's own, else what the bundle prefers). Throws Error when the
-/// latents were made for another autoencoder.
-void decode_latents_file(const backbone::Bundle& bundle, at::Device device, const SampleOptions& options,
-                         const std::filesystem::path& latents, const std::filesystem::path& mp4);
+/// Writes samples.jsonl, loads the autoencoder, writes FOLDER/<name>.mp4 for every video and FOLDER/sheet.png (a row a
+/// prompt and seed, a column an adapter), and frees the autoencoder. options: decode_slice, decode_tile, fps.
+/// Throws Interrupted between two videos when Ctrl-C was pressed.
+void decode_videos(const backbone::Bundle& bundle, at::Device device, const std::filesystem::path& folder,
+                   const std::vector<Video>& videos, const SampleOptions& options);
+
+/// Decodes one latents file to `mp4`. options: decode_slice, decode_tile; fps (0: the file's own, else what the bundle
+/// prefers). Throws Error when the latents were made for another autoencoder or do not fit this one.
+void decode_latents_file(const backbone::Bundle& bundle, at::Device device, const std::filesystem::path& latents,
+                         const std::filesystem::path& mp4, const SampleOptions& options);
 
 }  // namespace jointtuner::sample

@@ -1,15 +1,17 @@
 // One video's latents from noise: prompt, negative prompt, adapters and sampler settings to x0.
 #pragma once
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <string>
+#include <vector>
 
 #include "jointtuner/adapter/adapter_file.h"
 #include "jointtuner/adapter/adapter_set.h"
 #include "jointtuner/backbone/manifest.h"
+#include "jointtuner/diffusion/schedule_constants.h"
 #include "jointtuner/inject/graph_program.h"
 #include "jointtuner/sample/options.h"
 
@@ -17,43 +19,50 @@ namespace jointtuner::sample {
 
 using at::Tensor;
 
+/// The bundle's schedule as diffusion takes it, name by name.
+diffusion::ScheduleConstants schedule_constants(const backbone::ScheduleManifest& manifest);
+
 /// The adapters that a video is sampled with, and how they were trained.
 struct NamedAdapter {
-  std::string label;                              ///< for sheets and logs: "step 500"; "frozen" without adapters
+  std::string label = "frozen";                   ///< for sheets and logs: "step 500"
   const adapter::AdapterSet* adapters = nullptr;  ///< null: the frozen backbone
   adapter::AdapterMetadata metadata;              ///< its scale and gate pooling hold unless the options say otherwise
 };
 
-/// How the adapters act when sampling: scale = metadata.scale * adapter_scale, further factors by group ("spatial",
-/// "temporal"), no dropout, gates pooled as the options say or else as trained.
+/// How the adapters act when sampling: scale = metadata.scale * adapter_scale, spatial_scale and temporal_scale on the
+/// sites of these groups, no dropout, gates pooled as the options say or else as trained.
 inject::AdapterRun adapter_run(const SampleOptions& options, const NamedAdapter& named,
-                               const inject::GraphProgram& program);
+                               const std::vector<adapter::Site>& sites);
 
-/// The initial latents of a video: N(0,1) [1,C,F,h,w] fp32 on the CPU from generator(seed, 0, "latents") (the sample
-/// index of design §5 is always 0: every video has a seed of its own).
+/// The initial latents of a video: N(0,1), fp32 on the CPU, from generator(seed, 0, "latents"). Every video has a seed
+/// of its own, so the sample index of that generator is always 0.
 Tensor initial_noise(const std::vector<int64_t>& shape, int64_t seed);
 
-/// Noise prior: sqrt(strength) * inverted + sqrt(1 - strength) * noise.
-Tensor with_noise_prior(const Tensor& noise, const Tensor& inverted, double strength);
+/// What denoises: a program on a device, with or without adapters, and the backbone's schedule.
+struct Denoiser {
+  const inject::GraphProgram& program;
+  at::Device device;
+  const diffusion::ScheduleConstants& schedule;
+  const NamedAdapter& named;
+};
 
-/// What one video is made from. All tensors fp32 on any device.
+/// What one video is made from; tensors on any device.
 struct DenoiseInputs {
-  Tensor latents;        ///< initial [1,C,F,h,w]
+  Tensor latents;        ///< initial [1,C,F,h,w] fp32
   Tensor prompt;         ///< prompt embedding [1,L,D]
   Tensor unconditional;  ///< embedding of the negative prompt [1,L,D]; unused with guidance 1
-  int64_t seed = 0;      ///< of the fresh noise of stochastic samplers, generator(seed, 0, "sampler/<n>")
+  int64_t seed = 0;  ///< of a stochastic sampler's noise: generator(seed, 0, "sampler/<n>") for its step n = 0, 1, ..
 };
 
 /// Denoised latents [1,C,F,h,w], fp32 on the CPU. Each step is one call of the denoiser: a batch of two, unconditional
-/// first, or of one with guidance 1. `after_step(done)` is called between steps; what it throws ends the sampling.
-/// Throws Error when a value of the result is not finite, naming the video's seed.
-Tensor denoise(const inject::GraphProgram& program, const NamedAdapter& named, const DenoiseInputs& inputs,
-               const SampleOptions& options, const backbone::ScheduleManifest& schedule, at::Device device,
+/// first, or of one with guidance 1. `options` as from resolved(). `after_step(done)` is called after each step; what
+/// it throws ends the sampling. Throws Error when the result is not finite.
+Tensor denoise(const Denoiser& denoiser, const DenoiseInputs& inputs, const SampleOptions& options,
                const std::function<void(int64_t done)>& after_step);
 
-/// DDIM inversion of `latents` [1,C,F,h,w] over `options.steps` steps by the frozen backbone under `prompt` (the empty
-/// prompt's embedding), without guidance: the noise that leads back to them. fp32 on the CPU.
-Tensor inverted_latents(const inject::GraphProgram& program, const Tensor& latents, const Tensor& prompt,
-                        const SampleOptions& options, const backbone::ScheduleManifest& schedule, at::Device device);
+/// DDIM inversion of clean `latents` [1,C,F,h,w] over options.steps steps under `prompt` (the empty prompt's
+/// embedding), without guidance: the noise that leads back to them, fp32 on the CPU.
+Tensor inverted_latents(const Denoiser& denoiser, const Tensor& latents, const Tensor& prompt,
+                        const SampleOptions& options, const std::function<void(int64_t done)>& after_step);
 
 }  // namespace jointtuner::sample

@@ -1,0 +1,125 @@
+#include "jointtuner/sample/decode.h"
+
+#include <ATen/Functions.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "jointtuner/backbone/autoencoder.h"
+#include "jointtuner/base/atomic_file.h"
+#include "jointtuner/base/error.h"
+#include "jointtuner/base/interrupt.h"
+#include "jointtuner/base/progress.h"
+#include "jointtuner/base/shape.h"
+#include "jointtuner/media/contact_sheet.h"
+#include "jointtuner/media/image.h"
+#include "jointtuner/media/video_writer.h"
+#include "jointtuner/sample/latents_file.h"
+
+namespace jointtuner::sample {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+constexpr int64_t kPicturesOfOneColumn = 8, kPicturesOfMoreColumns = 4;  // frames a video on the contact sheet
+
+backbone::Autoencoder loaded_autoencoder(const backbone::Bundle& bundle, at::Device device,
+                                         const SampleOptions& options) {
+  return {bundle, device, {.slice_frames = options.decode_slice, .tile_px = options.decode_tile}};
+}
+
+at::Tensor decoded(const backbone::Autoencoder& autoencoder, const at::Tensor& latents) {
+  return autoencoder.decode_to_bytes(latents).squeeze(0);  // [F,H,W,3]
+}
+
+/// `count` evenly spaced frames, the first and the last among them.
+at::Tensor picked(const at::Tensor& frames, int64_t count) {
+  const int64_t n = std::min(count, frames.size(0));
+  std::vector<int64_t> at_index;
+  for (int64_t i = 0; i < n; ++i) at_index.push_back(n == 1 ? 0 : (i * (frames.size(0) - 1) + (n - 1) / 2) / (n - 1));
+  return frames.index_select(0, at::tensor(at_index, at::kLong));
+}
+
+/// Rows are (prompt, seed), columns adapters; videos come adapter by adapter, each with the same rows.
+struct Grid {
+  explicit Grid(const std::vector<Video>& videos) {
+    while (rows < videos.size() && videos[rows].label == videos.front().label) ++rows;
+    if (rows == 0 || videos.size() % rows != 0)
+      throw Error("contact sheet: the adapters have different numbers of videos");
+    columns = videos.size() / rows;
+  }
+  size_t rows = 0, columns = 0;
+};
+
+media::Sheet empty_sheet(const std::vector<Video>& videos) {
+  const Grid grid(videos);
+  media::Sheet sheet;
+  for (size_t column = 0; column < grid.columns; ++column)
+    sheet.column_labels.push_back(videos[column * grid.rows].label);
+  for (size_t row = 0; row < grid.rows; ++row)
+    sheet.row_labels.push_back(fmt::format("{} (seed {})", videos[row].prompt, videos[row].seed));
+  sheet.cells.resize(videos.size());
+  sheet.frames_per_video = grid.columns == 1 ? kPicturesOfOneColumn : kPicturesOfMoreColumns;
+  return sheet;
+}
+
+}  // namespace
+
+void write_sample_list(const fs::path& folder, const std::vector<Video>& videos, const SampleOptions& options) {
+  std::string lines;
+  for (const Video& video : videos) {
+    ordered_json line{{"file", video.name + ".mp4"}, {"latents", video.name + std::string(kLatentsEnding)}};
+    line.update(ordered_json::parse(video.settings));
+    line["decode_tile"] = options.decode_tile;
+    lines += line.dump() + "\n";
+  }
+  write_atomically(folder / "samples.jsonl", lines);
+}
+
+void decode_videos(const backbone::Bundle& bundle, at::Device device, const fs::path& folder,
+                   const std::vector<Video>& videos, const SampleOptions& options) {
+  if (videos.empty()) return;
+  write_sample_list(folder, videos, options);
+  media::Sheet sheet = empty_sheet(videos);
+  const Grid grid(videos);
+  const backbone::Autoencoder autoencoder = loaded_autoencoder(bundle, device, options);
+  Progress progress("decoding", static_cast<int64_t>(videos.size()));
+  for (size_t i = 0; i < videos.size(); ++i) {
+    if (interrupt_requested())
+      throw Interrupted(fmt::format(
+          "stopped: all latents and {} of {} videos are in {}; the same command with --output {} decodes the rest", i,
+          videos.size(), folder.string(), folder.string()));
+    const fs::path latents = folder / (videos[i].name + std::string(kLatentsEnding));
+    const at::Tensor frames = decoded(autoencoder, load_latents(latents).latents);
+    media::write_mp4(folder / (videos[i].name + ".mp4"), frames, options.fps);
+    sheet.cells[i % grid.rows * grid.columns + i / grid.rows] = picked(frames, sheet.frames_per_video);
+    progress.update(static_cast<int64_t>(i) + 1);
+  }
+  media::write_png(folder / "sheet.png", media::contact_sheet(sheet));
+}
+
+void decode_latents_file(const backbone::Bundle& bundle, at::Device device, const fs::path& latents,
+                         const fs::path& mp4, const SampleOptions& options) {
+  const LatentsFile file = load_latents(latents);
+  const backbone::Manifest& manifest = bundle.manifest();
+  check_shape(file.latents, {1, manifest.latents.channels, -1, -1, -1},
+              fmt::format("{}: latents of the backbone {}", latents.string(), manifest.source_name));
+  double fps = options.fps;
+  if (!file.settings.empty()) {
+    const auto settings = ordered_json::parse(file.settings);
+    const std::string made_for = settings.at("backbone").at("autoencoder_sha256");
+    if (const std::string& found = bundle.sha256(manifest.autoencoder.file); found != made_for)
+      throw Error(
+          fmt::format("{}: made for the autoencoder {} of backbone {}, but {} has {}; give its own with --backbone",
+                      latents.string(), made_for.substr(0, 12), settings.at("backbone").at("name").get<std::string>(),
+                      bundle.path().string(), found.substr(0, 12)));
+    if (fps == 0) fps = settings.at("fps");
+  }
+  if (fps == 0) fps = manifest.preferred.fps;
+  media::write_mp4(mp4, decoded(loaded_autoencoder(bundle, device, options), file.latents), fps);
+}
+
+}  // namespace jointtuner::sample

@@ -1,0 +1,91 @@
+#include "jointtuner/sample/settings.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "jointtuner/base/error.h"
+
+namespace jointtuner::sample {
+namespace {
+
+using backbone::Manifest;
+
+std::string trimmed(const std::string& text) {
+  const auto first = text.find_first_not_of(" \t\r\n");
+  if (first == std::string::npos) return "";
+  return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
+}
+
+void check_side(std::string_view name, int64_t pixels, int64_t multiple) {
+  if (pixels > 0 && pixels % multiple == 0) return;
+  const int64_t below = pixels / multiple * multiple;
+  throw UsageError(fmt::format("{} {} px: this backbone takes multiples of {}; use {}{}", name, pixels, multiple,
+                               below > 0 ? fmt::format("{} or ", below) : "", below + multiple));
+}
+
+bool frames_fit(int64_t frames, const Manifest& manifest) {
+  const int64_t compression = manifest.latents.temporal_compression;
+  if (frames < 1 || (frames - 1) % compression != 0) return false;
+  const int64_t latent_frames = (frames - 1) / compression + 1;
+  const auto& rule = manifest.denoiser;
+  return latent_frames >= rule.frames_minimum && latent_frames % rule.frames_multiple == rule.frames_remainder;
+}
+
+void check_frames(int64_t frames, const Manifest& manifest) {
+  if (frames_fit(frames, manifest)) return;
+  int64_t below = frames, above = std::max<int64_t>(frames, 1);
+  while (below > 0 && !frames_fit(below, manifest)) --below;
+  while (!frames_fit(above, manifest)) ++above;
+  throw UsageError(fmt::format("frames {}: this backbone does not take that number; the nearest it takes: {}{}", frames,
+                               below > 0 ? fmt::format("{} or ", below) : "", above));
+}
+
+void check_group_scale(std::string_view group, double scale, const Manifest& manifest) {
+  const auto& rules = manifest.denoiser.adapter_rules;
+  if (scale == 1 || std::any_of(rules.begin(), rules.end(), [&](const auto& rule) { return rule.group == group; }))
+    return;
+  throw UsageError(
+      fmt::format("{0}_scale {1}: the backbone {2} has no {0} sites of its own; leave it at 1 and use adapter_scale",
+                  group, scale, manifest.source_name));
+}
+
+}  // namespace
+
+SampleOptions resolved(SampleOptions options, const Manifest& manifest) {
+  if (options.prompts.empty())
+    throw UsageError("nothing to sample: give a prompt (--prompt \"...\", or sample.prompts in the config)");
+  for (size_t i = 0; i < options.prompts.size(); ++i) {
+    options.prompts[i] = trimmed(options.prompts[i]);
+    if (options.prompts[i].empty())
+      throw UsageError(fmt::format("prompt {} of {} is empty", i + 1, options.prompts.size()));
+  }
+  options.negative_prompt = trimmed(options.negative_prompt);
+  if (options.seeds.empty()) throw UsageError("nothing to sample: give a seed (--seed, or sample.seeds in the config)");
+  const auto& preferred = manifest.preferred;
+  if (options.frames == 0) options.frames = preferred.frames;
+  if (options.height == 0) options.height = preferred.height;
+  if (options.width == 0) options.width = preferred.width;
+  if (options.fps == 0) options.fps = preferred.fps;
+  if (options.sampler == "default") options.sampler = manifest.schedule.default_sampler;
+  const int64_t spatial = manifest.latents.spatial_compression;
+  check_side("height", options.height, spatial * manifest.denoiser.height_multiple);
+  check_side("width", options.width, spatial * manifest.denoiser.width_multiple);
+  check_frames(options.frames, manifest);
+  if (options.steps > manifest.schedule.train_timesteps)
+    throw UsageError(fmt::format("steps {}: the backbone was trained with {} timesteps; use at most so many",
+                                 options.steps, manifest.schedule.train_timesteps));
+  if (options.eta != 0 && options.sampler != "ddim")
+    throw UsageError(fmt::format("eta {}: only the sampler ddim takes it, not {}", options.eta, options.sampler));
+  check_group_scale("spatial", options.spatial_scale, manifest);
+  check_group_scale("temporal", options.temporal_scale, manifest);
+  return options;
+}
+
+std::vector<int64_t> latents_shape(const SampleOptions& options, const Manifest& manifest) {
+  const auto& latents = manifest.latents;
+  return {1, latents.channels, (options.frames - 1) / latents.temporal_compression + 1,
+          options.height / latents.spatial_compression, options.width / latents.spatial_compression};
+}
+
+}  // namespace jointtuner::sample
