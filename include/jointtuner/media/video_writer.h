@@ -13,8 +13,9 @@ using at::Tensor;
 // Throws Error on another dtype, shape or device, fps outside (0, 1000], or when this libav has no libx264.
 void write_mp4(const std::filesystem::path& path, const Tensor& frames, double fps);
 
-// Animated GIF that loops for ever, one palette of 255 colours for all frames (median cut), Floyd-Steinberg dithering.
+// Animated GIF that loops for ever, one palette of up to 255 colours for all frames (median cut), ordered dithering.
 // GIF counts in hundredths of a second: stamps are round(100 i / fps), so the rate is right on average. fps at most 50.
+// Throws Error on another dtype, shape or device, or fps outside (0, 50].
 void write_gif(const std::filesystem::path& path, const Tensor& frames, double fps);
 
 }  // namespace jointtuner::media
