@@ -1,0 +1,173 @@
+// jointtuner's side of the benchmark pairs; bench/eager.py is the other. See bench/README.md.
+//
+// usage: jointtuner_bench MODE BUNDLE|VIDEO     MODE: train | train-checkpointed | frozen | sample | decode
+// Prints `ready`, then for every line on standard input does one unit of work and prints the seconds it took.
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/GradMode.h>
+
+#include <chrono>
+#include <exception>
+#include <functional>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "jointtuner/adapter/adapter_set.h"
+#include "jointtuner/backbone/bundle.h"
+#include "jointtuner/base/error.h"
+#include "jointtuner/base/generator.h"
+#include "jointtuner/base/memory_allocator.h"
+#include "jointtuner/diffusion/sampler.h"
+#include "jointtuner/inject/graph_program.h"
+#include "jointtuner/media/video_reader.h"
+#include "jointtuner/train/denoise.h"
+#include "jointtuner/train/optimizer.h"
+#include "jointtuner/train/training_step.h"
+
+namespace jointtuner {
+namespace {
+
+using at::Tensor;
+
+constexpr int64_t kFrames = 8, kLatent = 32, kTokens = 77, kRank = 32, kSamplingSteps = 4;
+
+/// One unit of work; returns how many repetitions of the measured thing it held.
+using Unit = std::function<int64_t()>;
+
+Tensor draw(at::IntArrayRef sizes, std::string_view name) { return normal_draw(sizes, generator(0, 0, name)); }
+
+/// A backbone with trained-looking adapters (lora_up is not zero).
+struct Model {
+  Model(const std::string& path, bool checkpointed)
+      : bundle(backbone::Bundle::open(path)),
+        program(bundle, at::kCPU, {.activation_checkpointing = checkpointed, .gated = true}),
+        adapters(program.sites(), kRank, true, at::kCPU),
+        schedule(train::schedule_constants(bundle.manifest().schedule)),
+        prompt(draw({1, kTokens, bundle.manifest().text.embedding_width}, "prompt")) {
+    adapters.initialize(0, bundle.manifest().denoiser.gate_init);
+    for (size_t site = 0; site < adapters.size(); ++site) {
+      Tensor up = adapters.at(site).up;
+      up.copy_(draw(up.sizes(), adapters.sites()[site].path).mul(0.01));
+    }
+  }
+  backbone::Bundle bundle;
+  inject::GraphProgram program;
+  adapter::AdapterSet adapters;
+  diffusion::NoiseSchedule schedule;
+  Tensor prompt;
+};
+
+Unit training(const std::string& bundle, bool checkpointed) {
+  auto model = std::make_shared<Model>(bundle, checkpointed);
+  model->adapters.set_requires_grad(true);
+  data::Item clip;
+  clip.kind = data::Kind::video;
+  clip.caption = "a clip";
+  clip.clip_starts_s = {0};
+  auto data = std::make_shared<train::PreparedData>(std::vector<data::Item>{clip});
+  const std::vector<int64_t> shape{kFrames, 4, kLatent, kLatent};
+  data->set_posterior({}, {draw(shape, "mean"), at::full(shape, 0.1)});
+  data->set_embedding(clip.caption, model->prompt);
+  adapter::AdapterOptions options;
+  options.gate_pooling = "batch";
+  auto step = std::make_shared<train::TrainingStep>(
+      *data, model->schedule, train::adapted_denoiser(model->program, model->adapters, options), train::StepSettings{});
+  const train::TrainOptions settings;
+  auto optimizer = std::make_shared<train::AdamW>(model->adapters.flat(), settings);
+  return [=, micro_step = int64_t{0}]() mutable {
+    model->adapters.zero_gradient();
+    step->run({.micro_step = micro_step++, .epoch = 0, .draws = {{}}});
+    optimizer->step(model->adapters.flat_gradient(), settings.learning_rate);
+    return int64_t{data != nullptr};
+  };
+}
+
+/// Forward and backward to the input of the frozen model: what a training step costs without adapters.
+Unit frozen(const std::string& bundle) {
+  auto model = std::make_shared<Model>(bundle, /*checkpointed=*/false);
+  const Tensor latents = draw({1, 4, kFrames, kLatent, kLatent}, "latents");
+  return [model, latents] {
+    const Tensor input = latents.clone().requires_grad_(true);
+    model->program.run(input, at::full({1}, 500, at::kLong), model->prompt, nullptr).sum().backward();
+    return int64_t{1};
+  };
+}
+
+Unit sampling(const std::string& bundle) {
+  auto model = std::make_shared<Model>(bundle, /*checkpointed=*/false);
+  const Tensor latents = draw({1, 4, kFrames, kLatent, kLatent}, "latents");
+  const Tensor prompts = at::cat({model->prompt, model->prompt});
+  const diffusion::Denoise denoise = [model, prompts](const Tensor& x, int64_t timestep) {
+    const inject::AdapterRun how{.pooling = adapter::GatePooling::batch};
+    const Tensor both = model->program.run(at::cat({x, x}), at::full({2}, timestep, at::kLong), prompts, &model->adapters, how);
+    return diffusion::DenoiserOutput{both.narrow(0, 0, 1), both.narrow(0, 1, 1)};
+  };
+  return [=] {
+    const c10::NoGradGuard no_grad;
+    diffusion::SamplerSettings settings;
+    settings.steps = kSamplingSteps;
+    settings.guidance_scale = 12;
+    diffusion::sample_ddim(model->schedule, denoise, latents, settings);
+    return kSamplingSteps;
+  };
+}
+
+Unit decoding(const std::string& video) {
+  return [video] {
+    media::ClipRequest request;
+    request.size = media::Size{.height = 256, .width = 256};
+    media::read_clip(video, request);
+    return int64_t{1};
+  };
+}
+
+Unit unit_of(const std::string& mode, const std::string& source) {
+  if (mode == "train" || mode == "train-checkpointed") {
+    return training(source, mode == "train-checkpointed");
+  }
+  if (mode == "frozen") {
+    return frozen(source);
+  }
+  if (mode == "sample") {
+    return sampling(source);
+  }
+  if (mode == "decode") {
+    return decoding(source);
+  }
+  throw UsageError("unknown mode '" + mode + "'");
+}
+
+double seconds(const Unit& unit) {
+  const auto began = std::chrono::steady_clock::now();
+  const int64_t repetitions = unit();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count() / static_cast<double>(repetitions);
+}
+
+}  // namespace
+}  // namespace jointtuner
+
+int main(int argc, char** argv) {
+  try {
+    if (argc != 3) {
+      throw jointtuner::UsageError("usage: jointtuner_bench train|train-checkpointed|frozen|sample|decode BUNDLE|VIDEO");
+    }
+    jointtuner::tune_memory_allocator();
+    at::set_num_threads(2);
+    const jointtuner::Unit unit = jointtuner::unit_of(argv[1], argv[2]);
+    jointtuner::seconds(unit);  // warm-up
+    std::cout << "ready" << std::endl;
+    for (std::string line; std::getline(std::cin, line);) {
+      std::cout << jointtuner::seconds(unit) << std::endl;
+    }
+    return 0;
+  } catch (const std::exception& error) {
+    std::cerr << "jointtuner_bench: " << error.what() << '\n';
+    return 1;
+  }
+}

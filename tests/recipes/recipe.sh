@@ -1,0 +1,54 @@
+# Sourced by every recipe: the real binary, a scratch folder, a small config, and what to expect of them.
+# In the environment: JOINTTUNER (the program), BUNDLE (a tiny bundle), SOURCE (the repository); for oracles also PYTHON.
+set -uo pipefail
+: "${JOINTTUNER:?}" "${BUNDLE:?}" "${SOURCE:?}"
+export OMP_WAIT_POLICY=passive
+work=$(mktemp -d)
+trap 'chmod -R u+w "$work" 2>/dev/null; rm -rf "$work"' EXIT
+export XDG_CACHE_HOME=$work/cache
+checks=0
+
+fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
+passed() { printf '%s: %d checks passed\n' "$(basename "$0")" "$checks"; [ "$checks" -gt 0 ]; }
+
+# equal WHAT FILE FILE: the same bytes.
+equal() { checks=$((checks + 1)); cmp "$2" "$3" || fail "$1: $2 and $3 differ"; }
+
+# succeeds WHAT COMMAND...
+succeeds() {
+  local what=$1; shift
+  checks=$((checks + 1))
+  "$@" >"$work/out" 2>"$work/err" || { tail -n 20 "$work/err" >&2; fail "$what: exit code $?"; }
+}
+
+# refuses CODE "part of the message" COMMAND...: ends with that exit code and says so in one clear message.
+refuses() {
+  local code=$1 part=$2; shift 2
+  checks=$((checks + 1))
+  "$@" >"$work/out" 2>"$work/err"
+  local got=$?
+  [ $got -eq "$code" ] || { tail -n 5 "$work/err" >&2; fail "expected exit code $code, got $got: $*"; }
+  grep -qF -- "$part" "$work/err" || { cat "$work/err" >&2; fail "the message of '$*' does not say '$part'"; }
+  ! grep -qE 'Exception raised from|frame #|terminate called|\.cpp:[0-9]' "$work/err" || { cat "$work/err" >&2; fail "a backtrace in the message of '$*'"; }
+}
+
+# write_config FILE [jq-free JSON fragments of sections to add, e.g. '"train": {...}']
+write_config() {
+  local file=$1 extra=${2:-'"train": {"steps": 6, "learning_rate": 0.01, "checkpoint_every": 2}'}
+  cat >"$file" <<JSON
+{
+  "run": {"name": "run", "output": "$work/runs", "seed": 3, "device": "cpu", "threads": 1},
+  "backbone": {"bundle": "$BUNDLE"},
+  "data": {
+    "images": [{"path": "$SOURCE/examples/images", "caption": "a cat"}],
+    "videos": [{"path": "$SOURCE/examples/videos", "caption": "a dog"}],
+    "height": 32, "width": 32, "frames": 4, "fps": 8
+  },
+  "adapter": {"rank": 2},
+  "sample": {"prompts": ["a cat", "a dog"], "seeds": [1], "steps": 3, "guidance": 3},
+  $extra
+}
+JSON
+}
+
+train() { "$JOINTTUNER" train --config "$work/config.json" "$@"; }
