@@ -28,9 +28,9 @@ struct ClipTokenizerOptions {
   int64_t bos_id = 49406;   // put before a prompt
   int64_t eos_id = 49407;   // put after a prompt
   int64_t pad_id = 49407;   // fills up to max_length; its text in a prompt becomes this id too (ZeroScope: "!" = 0)
-  // Also find bos and eos in the normalised text, so that "<|EndOfText|>" counts (AddedToken(normalized=True), as the
-  // tokenizer files of CLIP and Stable Diffusion ask). False: only their exact spelling counts.
-  bool normalized_special_tokens = false;
+  // Those of the three whose spelling also counts after normalisation, so that "<|EndOfText|>" is eos: tokens stored as
+  // AddedToken(normalized=True), as CLIP's and Stable Diffusion's tokenizer files have bos and eos.
+  std::vector<int64_t> normalized_ids;
 };
 
 // What `padded` does with a prompt of more tokens than max_length.
@@ -73,7 +73,6 @@ class ClipTokenizer {
   void read_merges(const std::filesystem::path& path);
   void collect_special_tokens(const std::filesystem::path& vocab);
   void encode_section(std::string_view raw, std::vector<int64_t>& ids) const;
-  void encode_pieces(std::string_view normalized, std::vector<int64_t>& ids) const;
   void encode_piece(std::string_view piece, std::vector<int64_t>& ids) const;
 
   ClipTokenizerOptions options_;
