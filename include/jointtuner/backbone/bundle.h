@@ -11,9 +11,9 @@ namespace jointtuner::backbone {
 enum class Verify {
   contents,  // SHA-256 of every file, always
   changed,   // SHA-256 of the files that changed (size, inode, change time) since the last time they were found good;
-            // that memory is kept in $XDG_CACHE_HOME/jointtuner/verified (default ~/.cache), and without it all are
-            // hashed
-  sizes,  // presence and size only
+             // that memory is kept in $XDG_CACHE_HOME/jointtuner/verified (default ~/.cache), and without it all are
+             // hashed
+  sizes,     // presence and size only
 };
 
 class Bundle {

@@ -1,6 +1,7 @@
 // One TorchScript file of a bundle, loaded to be run and never changed. For backbone's own parts and for inject; no
 // TorchScript header is included here, so that nothing else comes to depend on it.
 #pragma once
+#include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
 #include <exception>
@@ -37,9 +38,29 @@ class FrozenModule {
   FrozenModule& operator=(FrozenModule&&) noexcept;
 
   torch::jit::Module& module() const { return *module_; }
+  const std::filesystem::path& file() const { return file_; }
 
  private:
+  std::filesystem::path file_;
   std::unique_ptr<torch::jit::Module> module_;
+};
+
+// One method of a frozen module, inlined, canonicalised (traced_graph.h) and compiled for the interpreter: no profiling
+// executor, whose third call compiles and changes results. Shares the module's weights.
+class FrozenMethod {
+ public:
+  FrozenMethod(const FrozenModule& module, const std::string& name, at::Device device);
+  ~FrozenMethod();
+  FrozenMethod(FrozenMethod&&) noexcept;
+  FrozenMethod& operator=(FrozenMethod&&) noexcept;
+
+  // The tensor, or the elements of the tuple of tensors, that the method returns; no gradients are recorded. Throws
+  // Error naming the file, the method, the arguments' shapes and the failing operator's message.
+  std::vector<at::Tensor> run(const std::vector<at::Tensor>& arguments) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace jointtuner::backbone

@@ -75,6 +75,8 @@ struct TextManifest {
   std::string vocab, merges;
   int64_t max_length = 0;  // tokens, bos and eos included
   int64_t bos_id = 0, eos_id = 0, pad_id = 0;
+  std::vector<int64_t>
+      normalized_ids;  // special tokens found after normalisation too (ClipTokenizerOptions); [] if not stated
   bool attention_mask = false;
   int64_t embedding_width = 0;
 };

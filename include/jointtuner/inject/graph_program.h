@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "jointtuner/adapter/adapter_set.h"
+#include "jointtuner/adapter/gate_pooling.h"
 #include "jointtuner/adapter/site.h"
 #include "jointtuner/backbone/bundle.h"
 

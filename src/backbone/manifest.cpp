@@ -1,0 +1,339 @@
+#include "jointtuner/backbone/manifest.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <regex>
+#include <set>
+
+#include "jointtuner/base/error.h"
+#include "jointtuner/base/nearest.h"
+
+namespace jointtuner::backbone {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kRemedy = "Export the bundle again with scripts/export_backbone.sh.";
+
+// One JSON object of the manifest: reads its fields with checks, and knows afterwards which were never asked for.
+class Object {
+ public:
+  Object(const json& value, std::string where, std::string path)
+      : value_(value), where_(std::move(where)), path_(std::move(path)) {
+    if (!value_.is_object()) fail(path_, "an object", value_);
+  }
+
+  Object object(const std::string& name) { return Object(member(name), where_, path_of(name)); }
+
+  std::string text(const std::string& name, const std::vector<std::string>& allowed = {}) {
+    const json& value = member(name);
+    if (!value.is_string() || value.get_ref<const std::string&>().empty())
+      fail(path_of(name), "a text that is not empty", value);
+    const auto& found = value.get_ref<const std::string&>();
+    if (!allowed.empty() && std::find(allowed.begin(), allowed.end(), found) == allowed.end()) {
+      fail(path_of(name), fmt::format("one of {}", fmt::join(allowed, ", ")), value);
+    }
+    return found;
+  }
+
+  int64_t integer(const std::string& name, int64_t low, int64_t high) {
+    const json& value = member(name);
+    const bool good = value.is_number_integer() && value.get<double>() >= static_cast<double>(low) &&
+                      value.get<double>() <= static_cast<double>(high);
+    if (!good) fail(path_of(name), fmt::format("a whole number from {} to {}", low, high), value);
+    return value.get<int64_t>();
+  }
+
+  // low < number <= high
+  double number(const std::string& name, double low, double high) {
+    const json& value = member(name);
+    const bool good = value.is_number() && value.get<double>() > low && value.get<double>() <= high;
+    if (!good) fail(path_of(name), fmt::format("a number above {}, at most {}", low, high), value);
+    return value.get<double>();
+  }
+
+  bool truth(const std::string& name) {
+    const json& value = member(name);
+    if (!value.is_boolean()) fail(path_of(name), "true or false", value);
+    return value.get<bool>();
+  }
+
+  std::vector<std::string> texts(const std::string& name) {
+    const json& value = list(name);
+    std::vector<std::string> result;
+    for (const json& element : value) {
+      if (!element.is_string() || element.get_ref<const std::string&>().empty())
+        fail(path_of(name), "a list of texts", value);
+      result.push_back(element.get<std::string>());
+    }
+    return result;
+  }
+
+  bool has(const std::string& name) const { return value_.contains(name); }
+
+  std::vector<int64_t> integers(const std::string& name, int64_t low, int64_t high) {
+    const json& value = member(name);
+    if (!value.is_array()) fail(path_of(name), "a list of whole numbers", value);
+    std::vector<int64_t> result;
+    for (const json& element : value) {
+      if (!element.is_number_integer() || element < low || element > high) {
+        fail(path_of(name), fmt::format("whole numbers from {} to {}", low, high), value);
+      }
+      result.push_back(element.get<int64_t>());
+    }
+    return result;
+  }
+
+  // A list that is not empty.
+  const json& list(const std::string& name) {
+    const json& value = member(name);
+    if (!value.is_array() || value.empty()) fail(path_of(name), "a list that is not empty", value);
+    return value;
+  }
+
+  std::vector<std::string> names() const {
+    std::vector<std::string> result;
+    for (const auto& [name, value] : value_.items()) result.push_back(name);
+    return result;
+  }
+
+  // Every field was asked for: anything else is a mistake or belongs to another version.
+  void finish() const {
+    for (const auto& [name, value] : value_.items()) {
+      if (asked_.count(name)) continue;
+      const std::string near = nearest(name, {asked_.begin(), asked_.end()});
+      throw Error(fmt::format("{}: unknown field `{}`{}. {}", where_, path_of(name),
+                              near.empty() ? "" : fmt::format(" (did you mean `{}`?)", near), kRemedy));
+    }
+  }
+
+  [[noreturn]] void fail(const std::string& path, const std::string& expected, const json& found) const {
+    throw Error(fmt::format("{}: `{}` must be {}, found {}. {}", where_, path, expected, found.dump(), kRemedy));
+  }
+
+  std::string path_of(const std::string& name) const { return path_.empty() ? name : path_ + "." + name; }
+  const std::string& where() const { return where_; }
+
+ private:
+  const json& member(const std::string& name) {
+    asked_.insert(name);
+    const auto found = value_.find(name);
+    if (found == value_.end())
+      throw Error(fmt::format("{}: field `{}` is missing. {}", where_, path_of(name), kRemedy));
+    return *found;
+  }
+
+  const json& value_;
+  std::string where_, path_;
+  std::set<std::string> asked_;
+};
+
+constexpr int64_t kLarge = int64_t{1} << 40;
+
+bool is_safe_name(const std::string& name) {
+  static const std::regex pattern(R"([A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*)");
+  return std::regex_match(name, pattern);
+}
+
+bool is_sha256(const std::string& text) {
+  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
+std::map<std::string, FileManifest> parse_files(Object files) {
+  std::map<std::string, FileManifest> result;
+  for (const std::string& name : files.names()) {
+    Object file = files.object(name);
+    FileManifest entry{file.text("sha256"), file.integer("bytes", 0, kLarge)};
+    file.finish();
+    if (!is_safe_name(name)) files.fail(files.path_of(name), "a file inside the bundle's folder", name);
+    if (!is_sha256(entry.sha256)) file.fail(file.path_of("sha256"), "64 hexadecimal digits", entry.sha256);
+    result.emplace(name, std::move(entry));
+  }
+  return result;
+}
+
+AdapterRule parse_rule(Object rule) {
+  AdapterRule result{rule.text("ancestor_class"), rule.texts("names"), rule.text("group"),
+                     rule.integer("sites", 1, 1000000)};
+  rule.finish();
+  return result;
+}
+
+void check_inputs(const Object& denoiser, const std::vector<std::string>& inputs) {
+  static const std::vector<std::string> roles = {"latents", "timestep", "prompt_embedding"};
+  for (const std::string& input : inputs) {
+    if (std::find(roles.begin(), roles.end(), input) == roles.end()) {
+      throw Error(
+          fmt::format("{}: `{}`: unknown input role `{}`; this version knows {}. The bundle needs a newer jointtuner.",
+                      denoiser.where(), denoiser.path_of("inputs"), input, fmt::join(roles, ", ")));
+    }
+  }
+  auto sorted = inputs, wanted = roles;
+  std::sort(sorted.begin(), sorted.end());
+  std::sort(wanted.begin(), wanted.end());
+  if (sorted != wanted)
+    denoiser.fail(denoiser.path_of("inputs"), "each of latents, timestep, prompt_embedding once", inputs);
+}
+
+DenoiserManifest parse_denoiser(Object denoiser) {
+  DenoiserManifest result;
+  result.file = denoiser.text("file");
+  result.inputs = denoiser.texts("inputs");
+  check_inputs(denoiser, result.inputs);
+  result.layout = denoiser.text("layout", {"BCFHW"});
+  result.module_root = denoiser.text("module_root");
+  result.in_channels = denoiser.integer("in_channels", 1, 4096);
+  result.height_multiple = denoiser.integer("height_multiple", 1, 4096);
+  result.width_multiple = denoiser.integer("width_multiple", 1, 4096);
+  result.frames_minimum = denoiser.integer("frames_minimum", 1, 4096);
+  result.frames_multiple = denoiser.integer("frames_multiple", 1, 4096);
+  result.frames_remainder = denoiser.integer("frames_remainder", 0, result.frames_multiple - 1);
+  const json& rules = denoiser.list("adapter_rules");
+  for (size_t i = 0; i < rules.size(); ++i) {
+    const std::string path = fmt::format("{}[{}]", denoiser.path_of("adapter_rules"), i);
+    result.adapter_rules.push_back(parse_rule(Object(rules[i], denoiser.where(), path)));
+  }
+  result.gate_init = denoiser.text("gate_init", {"uniform", "normal"});
+  result.segments = denoiser.texts("segments");
+  for (const std::string& pattern : result.segments) {
+    try {
+      std::regex{pattern};
+    } catch (const std::regex_error& error) {
+      denoiser.fail(denoiser.path_of("segments"), fmt::format("regular expressions ({})", error.what()), pattern);
+    }
+  }
+  denoiser.finish();
+  return result;
+}
+
+ScheduleManifest parse_schedule(Object schedule) {
+  ScheduleManifest result;
+  result.train_timesteps = schedule.integer("train_timesteps", 1, 1000000);
+  result.beta_schedule = schedule.text("beta_schedule", {"linear", "scaled_linear", "squaredcos_cap_v2"});
+  result.beta_start = schedule.number("beta_start", 0, 1);
+  result.beta_end = schedule.number("beta_end", 0, 1);
+  result.prediction_type = schedule.text("prediction_type", {"epsilon", "v_prediction", "sample"});
+  result.rescale_zero_snr = schedule.truth("rescale_zero_snr");
+  result.snr_shift = schedule.number("snr_shift", 0, 1000);
+  result.timestep_spacing = schedule.text("timestep_spacing", {"leading", "trailing", "linspace"});
+  result.steps_offset = schedule.integer("steps_offset", 0, result.train_timesteps);
+  result.final_alpha_one = schedule.truth("final_alpha_one");
+  result.clip_sample = schedule.truth("clip_sample");
+  result.clip_sample_range = schedule.number("clip_sample_range", 0, 1e6);
+  result.default_sampler = schedule.text("default_sampler", {"ddim", "dpmpp_2m"});
+  schedule.finish();
+  return result;
+}
+
+LatentsManifest parse_latents(Object latents) {
+  LatentsManifest result;
+  result.channels = latents.integer("channels", 1, 4096);
+  result.spatial_compression = latents.integer("spatial_compression", 1, 1024);
+  result.temporal_compression = latents.integer("temporal_compression", 1, 1024);
+  result.scaling_factor = latents.number("scaling_factor", 0, 1e6);
+  latents.finish();
+  return result;
+}
+
+TextManifest parse_text(Object text) {
+  TextManifest result;
+  result.file = text.text("file");
+  result.tokenizer = text.text("tokenizer", {"clip_bpe"});
+  result.vocab = text.text("vocab");
+  result.merges = text.text("merges");
+  result.max_length = text.integer("max_length", 3, 100000);
+  result.bos_id = text.integer("bos_id", 0, 10000000);
+  result.eos_id = text.integer("eos_id", 0, 10000000);
+  result.pad_id = text.integer("pad_id", 0, 10000000);
+  if (text.has("normalized_ids")) result.normalized_ids = text.integers("normalized_ids", 0, 10000000);
+  result.attention_mask = text.truth("attention_mask");
+  if (result.attention_mask)
+    text.fail(text.path_of("attention_mask"), "false (masks are not supported in this version)", true);
+  result.embedding_width = text.integer("embedding_width", 1, 1000000);
+  text.finish();
+  return result;
+}
+
+PreferredManifest parse_preferred(Object preferred) {
+  PreferredManifest result;
+  result.height = preferred.integer("height", 1, 100000);
+  result.width = preferred.integer("width", 1, 100000);
+  result.frames = preferred.integer("frames", 1, 100000);
+  result.fps = preferred.number("fps", 0, 1000);
+  preferred.finish();
+  return result;
+}
+
+c10::ScalarType parse_dtype(const std::string& text) {
+  if (text == "float16") return c10::ScalarType::Half;
+  return text == "bfloat16" ? c10::ScalarType::BFloat16 : c10::ScalarType::Float;
+}
+
+// Before all else, so that a bundle of another version is told by its version and not by the fields that it lacks.
+void check_version(Object& bundle) {
+  const std::string format = bundle.text("format");
+  if (format != "jointtuner-bundle") bundle.fail("format", "\"jointtuner-bundle\"", format);
+  const int64_t version = bundle.integer("version", 0, kLarge);
+  if (version != kBundleVersion) {
+    throw Error(fmt::format(
+        "{}: bundle format version {}, but this jointtuner reads version {} only. Export the bundle again with "
+        "this jointtuner's scripts/export_backbone.sh{}.",
+        bundle.where(), version, kBundleVersion, version > kBundleVersion ? " or use a newer jointtuner" : ""));
+  }
+}
+
+void check_consistency(const Manifest& manifest, std::string_view where) {
+  const auto named = {std::pair{"denoiser.file", &manifest.denoiser.file},
+                      {"autoencoder.file", &manifest.autoencoder.file},
+                      {"text.file", &manifest.text.file},
+                      {"text.vocab", &manifest.text.vocab},
+                      {"text.merges", &manifest.text.merges}};
+  for (const auto& [field, file] : named) {
+    if (manifest.files.count(*file)) continue;
+    throw Error(fmt::format("{}: `{}` names {}, which is not listed under `files`. {}", where, field, *file, kRemedy));
+  }
+  if (manifest.denoiser.in_channels != manifest.latents.channels) {
+    throw Error(fmt::format("{}: `denoiser.in_channels` is {} but `latents.channels` is {}; they must be equal. {}",
+                            where, manifest.denoiser.in_channels, manifest.latents.channels, kRemedy));
+  }
+}
+
+}  // namespace
+
+Manifest parse_manifest(std::string_view json_text, std::string_view where) {
+  json value;
+  try {
+    value = json::parse(json_text);
+  } catch (const json::exception& error) {
+    throw Error(fmt::format("{}: not valid JSON: {}. {}", where, error.what(), kRemedy));
+  }
+  Object bundle(value, std::string(where), "");
+  check_version(bundle);
+  Manifest result;
+  result.family = bundle.text("family");
+  Object source = bundle.object("source");
+  result.source_class = source.text("class");
+  result.source_name = source.text("name");
+  source.finish();
+  result.dtype = parse_dtype(bundle.text("dtype", {"float32", "float16", "bfloat16"}));
+  result.files = parse_files(bundle.object("files"));
+  Object exporter = bundle.object("exporter");
+  for (const std::string& package : exporter.names()) result.exporter[package] = exporter.text(package);
+  result.denoiser = parse_denoiser(bundle.object("denoiser"));
+  result.schedule = parse_schedule(bundle.object("schedule"));
+  result.latents = parse_latents(bundle.object("latents"));
+  Object autoencoder = bundle.object("autoencoder");
+  result.autoencoder = {autoencoder.text("file"), autoencoder.text("kind", {"2d"})};
+  autoencoder.finish();
+  result.text = parse_text(bundle.object("text"));
+  result.preferred = parse_preferred(bundle.object("preferred"));
+  bundle.finish();
+  check_consistency(result, where);
+  return result;
+}
+
+}  // namespace jointtuner::backbone

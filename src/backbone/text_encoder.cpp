@@ -1,0 +1,51 @@
+#include "jointtuner/backbone/text_encoder.h"
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/tensor.h>
+#include <c10/core/GradMode.h>
+
+#include "jointtuner/backbone/frozen_module.h"
+#include "jointtuner/base/error.h"
+#include "jointtuner/base/shape.h"
+#include "jointtuner/text/clip_tokenizer.h"
+
+namespace jointtuner::backbone {
+
+namespace {
+
+text::ClipTokenizerOptions tokenizer_options(const TextManifest& text) {
+  return {text.max_length, text.bos_id, text.eos_id, text.pad_id, text.normalized_ids};
+}
+
+}  // namespace
+
+struct TextEncoder::Impl {
+  Impl(const Bundle& bundle, at::Device device_)
+      : manifest(bundle.manifest().text),
+        device(device_),
+        tokenizer(bundle.file(manifest.vocab), bundle.file(manifest.merges), tokenizer_options(manifest)),
+        encoder(bundle.file(manifest.file), device, {{"forward", 1}}),
+        forward(encoder, "forward", device) {}
+
+  const TextManifest manifest;
+  const at::Device device;
+  const text::ClipTokenizer tokenizer;
+  const FrozenModule encoder;
+  const FrozenMethod forward;
+};
+
+TextEncoder::TextEncoder(const Bundle& bundle, at::Device device) : impl_(std::make_unique<Impl>(bundle, device)) {}
+TextEncoder::~TextEncoder() = default;
+TextEncoder::TextEncoder(TextEncoder&&) noexcept = default;
+TextEncoder& TextEncoder::operator=(TextEncoder&&) noexcept = default;
+
+Tensor TextEncoder::encode(std::string_view prompt, TooLong too_long) const {
+  c10::NoGradGuard no_grad;
+  const auto overflow = too_long == TooLong::truncate ? text::Overflow::truncate : text::Overflow::error;
+  const Tensor ids = at::tensor(impl_->tokenizer.padded(prompt, overflow), at::kLong).unsqueeze(0).to(impl_->device);
+  const Tensor embedding = impl_->forward.run({ids}).at(0);
+  check_shape(embedding, {1, impl_->manifest.max_length, impl_->manifest.embedding_width}, "prompt embedding");
+  return embedding.to(at::kCPU, at::kFloat);
+}
+
+}  // namespace jointtuner::backbone

@@ -1,0 +1,202 @@
+#include "jointtuner/inject/graph_program.h"
+
+#include <c10/core/ScalarType.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/ir/ir.h>
+#include <torch/csrc/jit/runtime/interpreter.h>
+
+#include <algorithm>
+#include <mutex>
+
+#include "graph_rewrite.h"
+#include "jointtuner/backbone/frozen_module.h"
+#include "jointtuner/base/error.h"
+#include "jointtuner/base/nearest.h"
+#include "jointtuner/base/shape.h"
+#include "sites.h"
+
+namespace jointtuner::inject {
+
+namespace jit = torch::jit;
+
+namespace {
+
+std::vector<std::string> groups_of(const std::vector<adapter::Site>& sites) {
+  std::vector<std::string> groups;
+  for (const adapter::Site& site : sites) {
+    if (std::find(groups.begin(), groups.end(), site.group) == groups.end()) groups.push_back(site.group);
+  }
+  return groups;
+}
+
+struct Program {
+  explicit Program(RewrittenGraph rewritten)
+      : code(rewritten.graph, "denoiser"), added(std::move(rewritten.added)), segments(rewritten.segments) {}
+
+  jit::Code code;
+  std::vector<AddedInput> added;
+  int64_t segments;
+};
+
+void check_latents(const Tensor& latents, const backbone::DenoiserManifest& denoiser) {
+  check_shape(latents, {-1, denoiser.in_channels, -1, -1, -1}, "latents [B,C,F,h,w]");
+  const int64_t frames = latents.size(2), height = latents.size(3), width = latents.size(4);
+  if (latents.numel() == 0) throw Error(fmt::format("latents are empty: {}", shape_text(latents.sizes())));
+  if (height % denoiser.height_multiple != 0 || width % denoiser.width_multiple != 0) {
+    throw Error(fmt::format(
+        "latents are {} high and {} wide; this denoiser takes multiples of {} and {}. Choose another video size.",
+        height, width, denoiser.height_multiple, denoiser.width_multiple));
+  }
+  if (frames < denoiser.frames_minimum || frames % denoiser.frames_multiple != denoiser.frames_remainder) {
+    throw Error(fmt::format(
+        "latents have {} frames; this denoiser takes {} or more, with remainder {} divided by {}. Choose another "
+        "number of frames.",
+        frames, denoiser.frames_minimum, denoiser.frames_remainder, denoiser.frames_multiple));
+  }
+}
+
+void check_inputs(const Tensor& latents, const Tensor& timestep, const Tensor& prompt_embedding,
+                  const backbone::Manifest& manifest) {
+  check_latents(latents, manifest.denoiser);
+  const int64_t batch = latents.size(0);
+  check_shape(timestep, {batch}, "timestep [B]");
+  if (timestep.scalar_type() != at::kLong) {
+    throw Error(fmt::format("timestep must be int64, found {}", c10::toString(timestep.scalar_type())));
+  }
+  check_shape(prompt_embedding, {batch, -1, manifest.text.embedding_width}, "prompt embedding [B,L,D]");
+}
+
+}  // namespace
+
+struct GraphProgram::Impl {
+  Impl(const backbone::Bundle& bundle, at::Device device_, GraphOptions options_)
+      : manifest(bundle.manifest()),
+        device(device_),
+        options(options_),
+        denoiser(bundle.file(manifest.denoiser.file), device, {{"forward", manifest.denoiser.inputs.size()}}),
+        sites(find_sites(root_module(denoiser.module(), manifest.denoiser), manifest.denoiser)),
+        groups(groups_of(sites)),
+        adapted(build(sites)) {}
+
+  Program build(const std::vector<adapter::Site>& adapted_sites) const {
+    const RewriteRequest request{device, adapted_sites, groups, options.gated, options.activation_checkpointing};
+    try {
+      return Program(rewrite(denoiser.module(), manifest.denoiser, request));
+    } catch (const c10::Error& error) {
+      throw Error(fmt::format("{}: the graph cannot be rewritten: {}. Export the bundle again.", manifest.denoiser.file,
+                              backbone::one_line(error)));
+    }
+  }
+
+  const Program& frozen() {
+    std::call_once(frozen_once, [this] { frozen_program = std::make_unique<Program>(build({})); });
+    return *frozen_program;
+  }
+
+  void check_adapters(const adapter::AdapterSet& adapters, const AdapterRun& how) const;
+  at::IValue added_value(const AddedInput& input, const adapter::AdapterSet* adapters, const AdapterRun& how,
+                         int64_t batch) const;
+
+  const backbone::Manifest manifest;
+  const at::Device device;
+  const GraphOptions options;
+  const backbone::FrozenModule denoiser;
+  const std::vector<adapter::Site> sites;
+  const std::vector<std::string> groups;
+  const Program adapted;
+  std::once_flag frozen_once;
+  std::unique_ptr<Program> frozen_program;
+};
+
+void GraphProgram::Impl::check_adapters(const adapter::AdapterSet& adapters, const AdapterRun& how) const {
+  if (adapters.sites() != sites) {
+    throw Error(fmt::format(
+        "the adapters were made for other sites ({}) than this denoiser's ({}). Use the adapter with the backbone it "
+        "was trained on.",
+        adapters.size(), sites.size()));
+  }
+  if (adapters.gated() != options.gated) {
+    throw Error(fmt::format("the adapters are {}gated, but the program was built for {}gated ones",
+                            adapters.gated() ? "" : "un", options.gated ? "" : "un"));
+  }
+  if (adapters.device() != device) {
+    throw Error(fmt::format("the adapters are on {}, the denoiser on {}", adapters.device().str(), device.str()));
+  }
+  if (!(how.dropout >= 0 && how.dropout < 1))
+    throw Error(fmt::format("dropout must lie in [0, 1), found {}", how.dropout));
+  for (const auto& [group, scale] : how.group_scale) {
+    if (std::find(groups.begin(), groups.end(), group) != groups.end()) continue;
+    const std::string near = nearest(group, groups);
+    throw Error(
+        fmt::format("a strength is given for the site group `{}`, which this denoiser does not have{}. Its groups: {}",
+                    group, near.empty() ? "" : fmt::format(" (did you mean `{}`?)", near), fmt::join(groups, ", ")));
+  }
+}
+
+at::IValue GraphProgram::Impl::added_value(const AddedInput& input, const adapter::AdapterSet* adapters,
+                                           const AdapterRun& how, int64_t batch) const {
+  switch (input.kind) {
+    case InputKind::down:
+      return adapters->at(input.index).down;
+    case InputKind::up:
+      return adapters->at(input.index).up;
+    case InputKind::gate:
+      return adapters->at(input.index).gate;
+    case InputKind::scale: {
+      const auto group = how.group_scale.find(groups[input.index]);
+      return how.scale * (group == how.group_scale.end() ? 1.0 : group->second);
+    }
+    case InputKind::dropout:
+      return how.dropout;
+    case InputKind::dropout_seed:
+      return how.dropout_seed;
+    case InputKind::groups:
+      return how.pooling == adapter::GatePooling::sample ? batch : int64_t{1};
+  }
+  throw Error("an added graph input of unknown kind");
+}
+
+GraphProgram::GraphProgram(const backbone::Bundle& bundle, at::Device device, GraphOptions options)
+    : impl_(std::make_unique<Impl>(bundle, device, options)) {}
+GraphProgram::~GraphProgram() = default;
+GraphProgram::GraphProgram(GraphProgram&&) noexcept = default;
+GraphProgram& GraphProgram::operator=(GraphProgram&&) noexcept = default;
+
+const std::vector<adapter::Site>& GraphProgram::sites() const { return impl_->sites; }
+
+int64_t GraphProgram::segments() const { return impl_->adapted.segments; }
+
+Tensor GraphProgram::run(const Tensor& latents, const Tensor& timestep, const Tensor& prompt_embedding,
+                         const adapter::AdapterSet* adapters, const AdapterRun& how) const {
+  check_inputs(latents, timestep, prompt_embedding, impl_->manifest);
+  if (adapters) impl_->check_adapters(*adapters, how);
+  const Program& program = adapters ? impl_->adapted : impl_->frozen();
+  try {
+    jit::Stack stack;
+    stack.reserve(1 + impl_->manifest.denoiser.inputs.size() + program.added.size());
+    stack.emplace_back(impl_->denoiser.module()._ivalue());
+    for (const std::string& role : impl_->manifest.denoiser.inputs) {
+      if (role == "timestep") {
+        stack.emplace_back(timestep.to(impl_->device));
+      } else {
+        stack.emplace_back((role == "latents" ? latents : prompt_embedding).to(impl_->device, impl_->manifest.dtype));
+      }
+    }
+    for (const AddedInput& input : program.added)
+      stack.push_back(impl_->added_value(input, adapters, how, latents.size(0)));
+    jit::InterpreterState(program.code).run(stack);
+    Tensor prediction = std::move(stack.back()).toTensor();
+    check_shape(prediction, {latents.size(0), latents.size(1), latents.size(2), latents.size(3), latents.size(4)},
+                "prediction");
+    return prediction.to(at::kFloat);
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw Error(
+        fmt::format("the denoiser failed on latents {}: {}", shape_text(latents.sizes()), backbone::one_line(error)));
+  }
+}
+
+}  // namespace jointtuner::inject

@@ -1,0 +1,136 @@
+#include "segment.h"
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/csrc/jit/ir/ir.h>
+#include <torch/csrc/jit/runtime/custom_operator.h>
+#include <torch/csrc/jit/runtime/interpreter.h>
+
+#include <algorithm>
+
+namespace jointtuner::inject {
+
+namespace jit = torch::jit;
+using at::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+namespace {
+
+struct Segment {
+  explicit Segment(const std::shared_ptr<jit::Graph>& graph)
+      : code(graph, "segment"), inputs(graph->inputs().size()), outputs(graph->outputs().size()) {}
+
+  void run(jit::Stack& stack) const { jit::InterpreterState(code).run(stack); }
+
+  jit::Code code;
+  size_t inputs, outputs;
+};
+
+// One run of a segment as backward needs it: the arguments, with gaps where the floating-point tensors go, which
+// autograd keeps.
+struct SegmentCall : torch::CustomClassHolder {
+  std::shared_ptr<const Segment> segment;
+  jit::Stack arguments;
+  std::vector<size_t> tensor_positions;
+
+  jit::Stack stack(at::TensorList tensors) const {
+    jit::Stack result = arguments;
+    for (size_t i = 0; i < tensors.size(); ++i) result[tensor_positions[i]] = tensors[i];
+    return result;
+  }
+};
+
+variable_list as_tensors(const jit::Stack& stack) {
+  variable_list tensors;
+  tensors.reserve(stack.size());
+  for (const at::IValue& value : stack) tensors.push_back(value.toTensor());
+  return tensors;
+}
+
+struct Checkpoint : torch::autograd::Function<Checkpoint> {
+  static variable_list forward(AutogradContext* context, at::TensorList tensors,
+                               const c10::intrusive_ptr<SegmentCall>& call) {
+    context->save_for_backward(tensors.vec());
+    context->saved_data["call"] = at::IValue::make_capsule(call);
+    c10::NoGradGuard no_grad;
+    jit::Stack stack = call->stack(tensors);
+    call->segment->run(stack);
+    return as_tensors(stack);
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list output_gradients) {
+    const auto call = c10::static_intrusive_pointer_cast<SegmentCall>(context->saved_data["call"].toCapsule());
+    variable_list tensors, inputs;
+    std::vector<size_t> differentiated;
+    for (const Tensor& saved : context->get_saved_variables()) {
+      Tensor tensor = saved.detach();
+      if (saved.requires_grad()) {
+        tensor.requires_grad_(true);
+        inputs.push_back(tensor);
+        differentiated.push_back(tensors.size());
+      }
+      tensors.push_back(std::move(tensor));
+    }
+    const size_t count = tensors.size();
+    variable_list outputs, gradients;
+    {
+      c10::AutoGradMode recording(true);
+      jit::Stack stack = call->stack(tensors);
+      tensors.clear();
+      call->segment->run(stack);
+      for (size_t i = 0; i < stack.size(); ++i) {
+        if (!output_gradients[i].defined() || !stack[i].toTensor().requires_grad()) continue;
+        outputs.push_back(std::move(stack[i]).toTensor());
+        gradients.push_back(std::move(output_gradients[i]));
+      }
+    }
+    variable_list result(count + 1);  // the call itself has no gradient
+    if (outputs.empty()) return result;
+    variable_list found = torch::autograd::grad(outputs, inputs, gradients, std::nullopt, false, /*allow_unused=*/true);
+    for (size_t i = 0; i < found.size(); ++i) result[differentiated[i]] = std::move(found[i]);
+    return result;
+  }
+};
+
+bool records_gradients(const jit::Stack& stack, size_t first) {
+  if (!c10::GradMode::is_enabled()) return false;
+  return std::any_of(stack.begin() + static_cast<std::ptrdiff_t>(first), stack.end(),
+                     [](const at::IValue& value) { return value.isTensor() && value.toTensor().requires_grad(); });
+}
+
+jit::Operation segment_operation(const jit::Node* node) {
+  const auto segment = std::make_shared<const Segment>(node->g(c10::attr::Subgraph));
+  return [segment](jit::Stack& stack) {
+    const size_t first = stack.size() - segment->inputs;
+    const auto begin = stack.begin() + static_cast<std::ptrdiff_t>(first);
+    const bool recording = records_gradients(stack, first);
+    jit::Stack arguments(std::make_move_iterator(begin), std::make_move_iterator(stack.end()));
+    stack.resize(first);
+    if (!recording) {
+      segment->run(arguments);
+      for (at::IValue& value : arguments) stack.push_back(std::move(value));
+      return;
+    }
+    auto call = c10::make_intrusive<SegmentCall>();
+    call->segment = segment;
+    variable_list tensors;
+    for (size_t i = 0; i < arguments.size(); ++i) {
+      if (!arguments[i].isTensor() || !arguments[i].toTensor().is_floating_point()) continue;
+      tensors.push_back(std::move(arguments[i]).toTensor());
+      arguments[i] = at::IValue();
+      call->tensor_positions.push_back(i);
+    }
+    call->arguments = std::move(arguments);
+    for (Tensor& output : Checkpoint::apply(at::TensorList(tensors), call)) stack.emplace_back(std::move(output));
+  };
+}
+
+const jit::RegisterOperators kRegistration({jit::Operator(c10::Symbol::fromQualString(kSegmentOperator),
+                                                          segment_operation, c10::AliasAnalysisKind::CONSERVATIVE)});
+
+}  // namespace
+
+}  // namespace jointtuner::inject
