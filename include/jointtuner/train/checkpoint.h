@@ -9,9 +9,8 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <optional>
+#include <map>
 #include <string>
-#include <vector>
 
 #include "jointtuner/adapter/adapter_file.h"
 #include "jointtuner/adapter/adapter_set.h"
@@ -56,8 +55,8 @@ void restore_checkpoint(const std::filesystem::path& path, const CheckpointState
 /// step_00000500
 std::string checkpoint_name(int64_t step);
 
-/// Checkpoint folders (complete names only) in `folder`, by ascending step; empty when there is no such folder.
-std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& folder);
+/// Step -> checkpoint folder in `folder`; empty when there is no such folder.
+std::map<int64_t, std::filesystem::path> list_checkpoints(const std::filesystem::path& folder);
 
 /// Why a run described by `now` cannot continue one described by `saved`: the first differing JSON path with both
 /// values, or data or backbone; "" if it can. Free to change: train.checkpoint_every, train.keep_checkpoints,

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 
 #include "jointtuner/train/checkpoint.h"
@@ -39,8 +40,7 @@ class RunFolder {
   std::filesystem::path log() const { return path_ / "train.log"; }
   std::filesystem::path adapter() const { return path_ / "adapter.safetensors"; }
 
-  /// Restores the resumed checkpoint into `training` (nothing for a new run) and removes what a later, damaged
-  /// checkpoint left.
+  /// Restores the resumed checkpoint into `training`; nothing for a new run.
   void restore(TrainingState& training) const;
   /// Saves a checkpoint, makes adapter.safetensors the same file (hard link, or a copy where there are none), then
   /// removes all but the `keep` newest checkpoints (0 = keeps all; never the one just written).

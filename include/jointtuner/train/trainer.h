@@ -36,7 +36,6 @@ struct TrainerOptions {
   PreviewOptions preview;
   adapter::AdapterMetadata metadata;  ///< of the adapter files; its step is filled in
   bool loss_scaling = false;          ///< for float16 backbones
-  bool measure_gate = true;
 };
 
 class Trainer {
@@ -61,6 +60,7 @@ class Trainer {
   int64_t step() const { return step_; }
 
  private:
+  int64_t restore();
   StepMetrics optimiser_step();
   void report(const StepMetrics& metrics);
   void save_checkpoint();
@@ -71,9 +71,10 @@ class Trainer {
   Preview preview_;
   AdamW optimizer_;
   LossScaler loss_scaler_;
+  int64_t step_;
+  int64_t saved_step_;  // of the newest checkpoint
   MetricsFile metrics_;
   EventFile events_;
-  int64_t step_;
 };
 
 }  // namespace jointtuner::train

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "jointtuner/data/joint_batches.h"
@@ -30,8 +31,9 @@ struct ItemResult {
 };
 
 struct StepResult {
-  std::vector<ItemResult> items;  ///< in the order of the batch
-  double loss = 0;                ///< sum of weight * item loss, divided by B
+  std::vector<ItemResult> items;    ///< in the order of the batch
+  double loss = 0;                  ///< sum of weight * item loss, divided by B
+  std::optional<double> mean_gate;  ///< over items and adapted sites; empty for plain LoRA
 };
 
 class TrainingStep {
