@@ -1,6 +1,7 @@
 #include "jointtuner/base/memory_allocator.h"
 
 #include <cstdlib>
+#include <initializer_list>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
