@@ -10,6 +10,8 @@
 //
 //   flat = [D0 | G0 | U0 | D1 | G1 | U1 | ...]     (D and G of a site are adjacent: together a [R+1,K] matrix)
 //
+// Nothing is padded: a view begins wherever its predecessor ends, so kernels may rely on 4-byte alignment alone.
+//
 // The views are autograd leaves whose .grad is preset to the matching view of flat_gradient(): backward() adds into the
 // flat gradient in place. Never assign or reset a view's .grad; call zero_gradient() instead.
 #pragma once
