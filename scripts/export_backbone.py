@@ -53,7 +53,7 @@ def preferred_size(arguments, parts):
 def write_bundle(arguments, folder, progress):
     """Everything of the bundle into `folder`, self-checks included; bundle.json last."""
     import torch
-    from export import manifest, selfcheck, tokenizer_files, wrappers
+    from export import manifest, selfcheck, tokenizer_files, torchscript_file, wrappers
     from export.diffusers_folder import load_parts
     dtype = getattr(torch, manifest.DTYPES[arguments.dtype])
     parts = load_parts(arguments.source, dtype, progress)
@@ -67,7 +67,7 @@ def write_bundle(arguments, folder, progress):
         progress(f"tracing {name}")
         eager, traced = trace()
         path = folder / f"{name}.pt"
-        torch.jit.save(traced, str(path))
+        torchscript_file.save(traced, path)
         del traced
         progress(f"checking {name} ({path.stat().st_size / 1e6:.1f} MB)")
         selfcheck.check(name, path, eager, dtype, document, progress)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Tiny text-to-video pipelines of the real diffusers classes: random weights, fixed seeds, a real byte-level BPE tokenizer.
 
-    make_tiny_pipelines.py OUTPUT [--only tiny|tiny_v|mid]
+    make_tiny_pipelines.py OUTPUT [--only nano|tiny|tiny_v|mid]
 
 Writes OUTPUT/<name>_pipeline, diffusers folders that export_backbone.py takes like any downloaded backbone. What they draw means
 nothing; shapes, classes, file layout and numerics are those of ZeroScope.
@@ -86,6 +86,8 @@ def write_tokenizer(folder, merge_count, max_length, pad_token):
 
 
 UNET = dict(
+    nano=dict(sample_size=8, block_out_channels=(8, 16), layers_per_block=1, attention_head_dim=2, cross_attention_dim=16, norm_num_groups=4,
+              down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"), up_block_types=("UpBlock3D", "CrossAttnUpBlock3D")),
     tiny=dict(sample_size=8, block_out_channels=(32, 64), layers_per_block=1, attention_head_dim=16, cross_attention_dim=32, norm_num_groups=16,
               down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"), up_block_types=("UpBlock3D", "CrossAttnUpBlock3D")),
     tiny_v=dict(sample_size=6, block_out_channels=(32, 48, 64), layers_per_block=1, attention_head_dim=8, cross_attention_dim=48, norm_num_groups=8,
@@ -95,15 +97,17 @@ UNET = dict(
              down_block_types=("CrossAttnDownBlock3D", "CrossAttnDownBlock3D", "DownBlock3D"),
              up_block_types=("UpBlock3D", "CrossAttnUpBlock3D", "CrossAttnUpBlock3D")),
 )
-VAE = dict(tiny=dict(block_out_channels=(16, 16, 32), norm_num_groups=8, scaling_factor=0.18215),                 # 4x
+VAE = dict(nano=dict(block_out_channels=(8, 8), norm_num_groups=4, scaling_factor=0.18215),                        # 2x
+           tiny=dict(block_out_channels=(16, 16, 32), norm_num_groups=8, scaling_factor=0.18215),                 # 4x
            tiny_v=dict(block_out_channels=(8, 16, 16, 16), norm_num_groups=8, scaling_factor=0.5),                # 8x
            mid=dict(block_out_channels=(16, 32, 48, 64), norm_num_groups=16, scaling_factor=0.18215))             # 8x
-TEXT = dict(tiny=dict(hidden_size=32, intermediate_size=64, num_attention_heads=2, num_hidden_layers=2, max_position_embeddings=77),
+TEXT = dict(nano=dict(hidden_size=16, intermediate_size=16, num_attention_heads=2, num_hidden_layers=1, max_position_embeddings=16),
+            tiny=dict(hidden_size=32, intermediate_size=64, num_attention_heads=2, num_hidden_layers=2, max_position_embeddings=77),
             tiny_v=dict(hidden_size=48, intermediate_size=96, num_attention_heads=3, num_hidden_layers=2, max_position_embeddings=24),
             mid=dict(hidden_size=64, intermediate_size=128, num_attention_heads=4, num_hidden_layers=2, max_position_embeddings=77))
-TOKENIZER = dict(tiny=dict(merge_count=260, pad_token="!"), tiny_v=dict(merge_count=120, pad_token="<|endoftext|>"), mid=dict(merge_count=400, pad_token="!"))
+TOKENIZER = dict(nano=dict(merge_count=60, pad_token="!"), tiny=dict(merge_count=260, pad_token="!"), tiny_v=dict(merge_count=120, pad_token="<|endoftext|>"), mid=dict(merge_count=400, pad_token="!"))
 SCALED_LINEAR = dict(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, num_train_timesteps=1000, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
-SCHEDULER = dict(tiny=SCALED_LINEAR, mid=SCALED_LINEAR,
+SCHEDULER = dict(nano=SCALED_LINEAR, tiny=SCALED_LINEAR, mid=SCALED_LINEAR,
                  tiny_v=dict(SCALED_LINEAR, prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing"))
 
 

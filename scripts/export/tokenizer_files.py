@@ -34,10 +34,14 @@ def write_tokenizer(source, target, text_encoder):
             raise ExportError(f"{source}: {name} {token!r} is not an entry of vocab.json: the C++ tokenizer knows no added tokens")
     if max(vocab.values()) >= text_encoder.config.vocab_size:
         raise ExportError(f"{source}: the vocabulary holds id {max(vocab.values())}, and the text encoder knows only {text_encoder.config.vocab_size} tokens")
+    ids = sorted({tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id})
+    added = tokenizer.added_tokens_decoder   # AddedToken(normalized=True): found in the normalised text
+    if extra := sorted(set(added) - set(ids)):
+        raise ExportError(f"{source}: special token {str(added[extra[0]])!r} is neither bos, eos nor pad: the C++ tokenizer knows only those")
     target.mkdir()
     (target / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False), encoding="utf-8")
     (target / "merges.txt").write_text("#version: 0.2\n" + "".join(m + "\n" for m in merges), encoding="utf-8")
     positions = text_encoder.config.max_position_embeddings
     return {"file": "text_encoder.pt", "tokenizer": "clip_bpe", "vocab": "tokenizer/vocab.json", "merges": "tokenizer/merges.txt",
             "max_length": min(positions, tokenizer.model_max_length), "bos_id": tokenizer.bos_token_id, "eos_id": tokenizer.eos_token_id,
-            "pad_id": tokenizer.pad_token_id, "attention_mask": False, "embedding_width": text_encoder.config.hidden_size}
+            "pad_id": tokenizer.pad_token_id, "normalized_ids": [i for i in ids if i in added and added[i].normalized], "attention_mask": False, "embedding_width": text_encoder.config.hidden_size}

@@ -141,7 +141,10 @@ TEST_F(SmallTokenizer, SpecialTokensInTheTextBecomeTheirIds) {
   EXPECT_THAT(make(options).encode("a!b"), ElementsAre(516, 256 + 'a', '!', 256 + 'b', 517));
   EXPECT_THAT(make(options).encode("<|endoftext|>lo"), ElementsAre(516, 517, 512, 517));
   EXPECT_EQ(make(options).encode("<|EndOfText|>").size(), 2u + 2 + 9 + 2);  // <| endoftext |> as ordinary pieces
+  options.bos_id = '<';  // of two that start at the same place the longer counts
+  EXPECT_THAT(make(options).encode("<|endoftext|><lo"), ElementsAre('<', 517, '<', 512, 517));
   options.normalized_ids = {517};
+  options.bos_id = 516;
   EXPECT_THAT(make(options).encode("<|EndOfText|>lo"), ElementsAre(516, 517, 512, 517));
 }
 
