@@ -72,6 +72,7 @@ void write_sample_list(const fs::path& folder, const std::vector<Video>& videos,
   std::string lines;
   for (const Video& video : videos) {
     ordered_json line{{"file", video.name + ".mp4"}, {"latents", video.name + std::string(kLatentsEnding)}};
+    line["label"] = video.label;
     line.update(ordered_json::parse(video.settings));
     line["decode_tile"] = options.decode_tile;
     lines += line.dump() + "\n";

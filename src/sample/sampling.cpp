@@ -17,6 +17,7 @@
 #include "jointtuner/base/safetensors.h"
 #include "jointtuner/base/sha256.h"
 #include "jointtuner/base/shape.h"
+#include "jointtuner/diffusion/sampler.h"
 #include "jointtuner/media/video_reader.h"
 #include "jointtuner/sample/latents_file.h"
 #include "jointtuner/sample/settings.h"
@@ -34,24 +35,26 @@ std::string values_sha256(const adapter::AdapterSet* adapters) {
   return sha256_hex({static_cast<const char*>(values.const_data_ptr()), values.nbytes()});
 }
 
+/// "steps 20 there, 30 here; ..." for every setting that differs.
+std::string differences(const std::string& there, const std::string& here) {
+  const auto found = ordered_json::parse(there, nullptr, false), expected = ordered_json::parse(here);
+  if (!found.is_object()) return "it does not say with which settings it was made";
+  std::string out;
+  for (const auto& [key, value] : expected.items())
+    if (const auto other = found.value(key, ordered_json()); other != value)
+      out += fmt::format("{}{} {} there, {} here", out.empty() ? "" : "; ", key, other.dump(), value.dump());
+  return out.empty() ? "it has settings of another version" : out;
+}
+
 /// Throws when latents under this name come from other settings; true when they can be used.
 bool already_made(const fs::path& path, const std::string& settings) {
   if (!fs::exists(path)) return false;
   const std::string found = load_latents_header(path).settings;
   if (found == settings) return true;
   throw Error(
-      fmt::format("{}: was made with other settings and is not overwritten; choose another --output folder, or remove "
-                  "the file.\n  found    {}\n  expected {}",
-                  path.string(), found, settings));
-}
-
-/// Stops between two steps; nothing that is finished is lost.
-void stop_if_interrupted(int64_t done, int64_t total, const fs::path& folder) {
-  if (interrupt_requested())
-    throw Interrupted(
-        fmt::format("stopped: the latents of {} of {} videos are kept in {}; the same command with --output {} "
-                    "goes on from there",
-                    done, total, folder.string(), folder.string()));
+      fmt::format("{}: was made with other settings and is not overwritten ({}); choose another --output folder, or "
+                  "remove the file",
+                  path.string(), differences(found, settings)));
 }
 
 bool is_numbered(const std::string& name) {
@@ -102,13 +105,13 @@ void Sampling::encode_prior() {
   prior_sha256_ = sha256_file(options_.noise_prior_video);
 }
 
-void Sampling::invert_prior(const inject::GraphProgram& program) {
+void Sampling::invert_prior(const inject::GraphProgram& program, const fs::path& folder) {
   if (!prior_latents_.defined() || prior_noise_.defined()) return;
   Progress progress("inverting the noise prior's video", options_.steps);
   const NamedAdapter frozen;
   prior_noise_ = inverted_latents({program, device_, schedule_, frozen}, prior_latents_, embeddings_.at(""), options_,
                                   [&](int64_t done) {
-                                    if (interrupt_requested()) throw Interrupted("stopped: nothing was sampled yet");
+                                    stop_if_interrupted(0, folder);
                                     progress.update(done);
                                   });
 }
@@ -117,6 +120,14 @@ Tensor Sampling::starting_latents(int64_t seed) const {
   const Tensor noise =
       given_latents_.defined() ? given_latents_ : initial_noise(latents_shape(options_, bundle_->manifest()), seed);
   return prior_noise_.defined() ? diffusion::noise_prior(prior_noise_, noise, options_.noise_prior_strength) : noise;
+}
+
+void Sampling::stop_if_interrupted(int64_t done, const fs::path& folder) const {
+  if (!interrupt_requested()) return;
+  const std::string kept = fmt::format(
+      "The finished latents are kept in {0}: the same command with --output {0} goes on from there", folder.string());
+  throw Interrupted(fmt::format("stopped while sampling, {} of {} videos done. {}", done, videos_per_adapter(),
+                                advice_.empty() ? kept : advice_));
 }
 
 int64_t Sampling::videos_per_adapter() const {
@@ -143,7 +154,7 @@ void Sampling::check_folder(const fs::path& folder, int64_t adapters) const {
 std::vector<Video> Sampling::denoise(const inject::GraphProgram& program, const NamedAdapter& named,
                                      const fs::path& folder, int64_t first_number) {
   make_folder(folder);
-  invert_prior(program);
+  invert_prior(program, folder);
   const std::string adapter_sha256 = values_sha256(named.adapters);
   const int64_t total = videos_per_adapter();
   Progress progress(fmt::format("sampling {}", named.label), total * options_.steps);
@@ -151,7 +162,7 @@ std::vector<Video> Sampling::denoise(const inject::GraphProgram& program, const 
   for (const std::string& prompt : options_.prompts) {
     for (const int64_t seed : options_.seeds) {
       const int64_t done = static_cast<int64_t>(videos.size());
-      stop_if_interrupted(done, total, folder);
+      stop_if_interrupted(done, folder);
       Video video{video_name(first_number + done, prompt, seed), named.label, prompt, seed,
                   settings_text(named, adapter_sha256, prompt, seed)};
       const fs::path path = folder / (video.name + std::string(kLatentsEnding));
@@ -162,7 +173,7 @@ std::vector<Video> Sampling::denoise(const inject::GraphProgram& program, const 
         const DenoiseInputs inputs{starting_latents(seed), embeddings_.at(prompt), negative, seed};
         const Tensor latents =
             sample::denoise({program, device_, schedule_, named}, inputs, options_, [&](int64_t step) {
-              stop_if_interrupted(done, total, folder);
+              stop_if_interrupted(done, folder);
               progress.update(done * options_.steps + step, fmt::format("video {} of {}", done + 1, total));
             });
         save_latents(path, {latents, video.settings});
@@ -195,8 +206,7 @@ std::string Sampling::settings_text(const NamedAdapter& named, const std::string
     settings["spatial_scale"] = o.spatial_scale;
     settings["temporal_scale"] = o.temporal_scale;
     settings["gate_pooling"] = as_trained ? adapter::gate_pooling_text(named.metadata.gate_pooling) : o.gate_pooling;
-    settings["adapter"] = {{"label", named.label},
-                           {"step", named.metadata.step},
+    settings["adapter"] = {{"step", named.metadata.step},
                            {"rank", named.adapters->rank()},
                            {"scale", named.metadata.scale},
                            {"values_sha256", adapter_sha256}};

@@ -20,7 +20,7 @@ struct Video {
   std::string settings;  ///< JSON object, see sampling.h
 };
 
-/// Writes FOLDER/samples.jsonl, a line a video: {"file", "latents", its settings, "decode_tile"}.
+/// Writes FOLDER/samples.jsonl, a line a video: {"file", "latents", "label", its settings, "decode_tile"}.
 void write_sample_list(const std::filesystem::path& folder, const std::vector<Video>& videos,
                        const SampleOptions& options);
 

@@ -8,7 +8,7 @@
 // Every video is denoised on its own, so prompts sampled together never change each other, and the same settings give
 // the same bytes whether a run's preview or `sample` asks for them. The settings kept with each video (header of its
 // latents, line of samples.jsonl) are one JSON object: prompt, negative_prompt, seed, steps, guidance, sampler, eta,
-// frames, height, width, fps, adapter_scale, spatial_scale, temporal_scale, gate_pooling, adapter (null, or label,
+// frames, height, width, fps, adapter_scale, spatial_scale, temporal_scale, gate_pooling, adapter (null, or
 // step, rank, scale, SHA-256 of its values), initial_latents (null, or SHA-256 of the file), noise_prior (null, or the
 // video's SHA-256 and strength), backbone (path, family, name, SHA-256 of denoiser, autoencoder and text encoder),
 // device (cpu or cuda).
@@ -49,6 +49,9 @@ class Sampling {
   std::vector<Video> denoise(const inject::GraphProgram& program, const NamedAdapter& named,
                              const std::filesystem::path& folder, int64_t first_number = 0);
 
+  /// Replaces the advice in the message of Interrupted ("the same command goes on from there").
+  void say_when_stopped(std::string advice) { advice_ = std::move(advice); }
+
   /// The resolved options.
   const SampleOptions& options() const { return options_; }
   /// Number of videos that one adapter gives: prompts times seeds.
@@ -57,14 +60,16 @@ class Sampling {
  private:
   void encode_prompts();
   void encode_prior();
-  void invert_prior(const inject::GraphProgram& program);
+  void invert_prior(const inject::GraphProgram& program, const std::filesystem::path& folder);
   Tensor starting_latents(int64_t seed) const;
+  void stop_if_interrupted(int64_t done, const std::filesystem::path& folder) const;
   std::string settings_text(const NamedAdapter& named, const std::string& adapter_sha256, const std::string& prompt,
                             int64_t seed) const;
 
   const backbone::Bundle* bundle_;
   at::Device device_;
   SampleOptions options_;
+  std::string advice_;
   diffusion::ScheduleConstants schedule_;
   std::map<std::string, Tensor> embeddings_;  ///< prompt -> [1,L,D]
   Tensor given_latents_;                      ///< of the initial latents file, or undefined

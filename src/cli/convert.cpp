@@ -1,0 +1,83 @@
+#include <fmt/format.h>
+
+#include <CLI/App.hpp>
+#include <memory>
+
+#include "adapter_source.h"
+#include "commands.h"
+#include "facts.h"
+#include "jointtuner/adapter/plain_lora.h"
+#include "jointtuner/adapter/published_list.h"
+#include "jointtuner/base/error.h"
+#include "machine.h"
+
+namespace jointtuner::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Arguments {
+  Machine machine;
+  std::string in, out, backbone, gate_pooling = "sample", prefix = "unet.";
+  bool ungated = false;
+  double gate = adapter::kInitialGate;
+};
+
+void write_converted(const Arguments& a, const AdapterSource& source) {
+  if (a.ungated)
+    adapter::export_plain_lora(a.out, source.adapters, source.metadata.scale, a.gate, a.prefix);
+  else if (fs::path(a.out).extension() == ".pt")
+    adapter::save_published_list(a.out, source.adapters);
+  else
+    adapter::save_adapter(a.out, source.adapters, source.metadata);
+}
+
+void convert(const Arguments& a) {
+  prepare(a.machine);
+  const std::string ending = fs::path(a.out).extension().string();
+  if (ending != ".safetensors" && (ending != ".pt" || a.ungated))
+    throw UsageError(fmt::format("{}: expected a name ending in .safetensors{}, found \"{}\"", a.out,
+                                 a.ungated ? "" : " (ours) or .pt (published list)", ending));
+  if (fs::exists(a.out))
+    throw UsageError(fmt::format("{}: exists already and is not overwritten; remove it or choose another name", a.out));
+  const AdapterSource source =
+      is_published_list(a.in) ? published_adapter(a.in, a.backbone, a.gate_pooling) : own_adapter(a.in, a.backbone);
+  write_converted(a, source);
+  fmt::print("{}: {} sites, rank {}, {} parameters{}\n", a.out, source.adapters.size(), source.adapters.rank(),
+             grouped(source.adapters.parameters()),
+             a.ungated && source.adapters.gated()
+                 ? fmt::format("; its gates are replaced by the constant {:g}, which is an approximation", a.gate)
+                 : "");
+}
+
+}  // namespace
+
+void add_convert(CLI::App& app) {
+  auto a = std::make_shared<Arguments>();
+  CLI::App* command =
+      app.add_subcommand("convert", "Published .pt lists to adapter files and back; plain LoRA for other tools");
+  command->add_option("IN", a->in, "published list, or adapter.safetensors")->required();
+  command->add_option("OUT", a->out, "new file: x.safetensors, or x.pt for a published list")->required();
+  command->add_option("--backbone", a->backbone, "bundle folder; names the layers of a published list")
+      ->option_text("BUNDLE");
+  command
+      ->add_option("--gate-pooling", a->gate_pooling,
+                   "how an imported list pools its gates when sampled: sample, or batch as the published code")
+      ->check(CLI::IsMember({"sample", "batch"}))
+      ->option_text("NAME");
+  command->add_flag("--ungated", a->ungated,
+                    "write a plain LoRA (diffusers and PEFT names) with a constant in place of the gates");
+  command->add_option("--gate", a->gate, "that constant; metrics.jsonl of a run tells its mean gate (default 0.5)")
+      ->check(CLI::Range(0.0, 1.0))
+      ->option_text("X");
+  command->add_option("--prefix", a->prefix, "before each name of a plain LoRA (default unet.)")->option_text("TEXT");
+  add_machine_options(*command, a->machine);
+  command->footer(
+      "Examples:\n"
+      "  jointtuner convert 2000_unet.pt corgi.safetensors --backbone bundles/zeroscope\n"
+      "  jointtuner convert runs/corgi/adapter.safetensors corgi.pt\n"
+      "  jointtuner convert runs/corgi/adapter.safetensors corgi_lora.safetensors --ungated --gate 0.48");
+  command->callback([a] { convert(*a); });
+}
+
+}  // namespace jointtuner::cli
