@@ -1,0 +1,27 @@
+// Philox4x32-10 as inline arithmetic: the same lines serve the scalar function, the vector loops and, later, device
+// code.
+#pragma once
+#include <cstdint>
+
+namespace jointtuner::kernels::philox {
+
+inline constexpr uint32_t kMultiplier0 = 0xD2511F53;
+inline constexpr uint32_t kMultiplier1 = 0xCD9E8D57;
+inline constexpr uint32_t kWeyl0 = 0x9E3779B9;
+inline constexpr uint32_t kWeyl1 = 0xBB67AE85;
+inline constexpr int kRounds = 10;
+
+/// One round on the counter words c0..c3 with key words k0, k1.
+inline __attribute__((always_inline)) void round(uint32_t& c0, uint32_t& c1, uint32_t& c2, uint32_t& c3, uint32_t k0,
+                                                 uint32_t k1) {
+  const uint64_t product0 = static_cast<uint64_t>(kMultiplier0) * c0;
+  const uint64_t product1 = static_cast<uint64_t>(kMultiplier1) * c2;
+  const uint32_t next0 = static_cast<uint32_t>(product1 >> 32) ^ c1 ^ k0;
+  const uint32_t next2 = static_cast<uint32_t>(product0 >> 32) ^ c3 ^ k1;
+  c1 = static_cast<uint32_t>(product1);
+  c3 = static_cast<uint32_t>(product0);
+  c0 = next0;
+  c2 = next2;
+}
+
+}  // namespace jointtuner::kernels::philox
