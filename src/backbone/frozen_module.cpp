@@ -143,7 +143,8 @@ jit::Module load_module(const std::shared_ptr<MappedFile>& file) {
         jit::ObjLoaderFunc, at::kCPU, reader, jit::Unpickler::defaultTypeParser,
         mapped_storages(reader, file, archive));
   };
-  for (const at::IValue& constant : read("constants").toTupleRef().elements()) constants.push_back(constant);
+  const at::IValue table = read("constants");
+  for (const at::IValue& constant : table.toTupleRef().elements()) constants.push_back(constant);
   return jit::Module(read("data").toObject());
 }
 

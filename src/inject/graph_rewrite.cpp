@@ -154,7 +154,7 @@ class Rewriter {
 
     std::vector<Value*> inputs(call->inputs().begin(), call->inputs().end());
     for (const AddedInput& input : body_added) inputs.push_back(added_value(graph, input, values, order));
-    Node* segment = graph.create(c10::Symbol::fromQualString(kSegmentOperator), inputs, body->outputs().size());
+    Node* segment = graph.create(segment_kind(), inputs, body->outputs().size());
     segment->g_(c10::attr::Subgraph, body);
     segment->insertBefore(call);
     for (size_t i = 0; i < body->outputs().size(); ++i) segment->outputs()[i]->setType(body->outputs()[i]->type());

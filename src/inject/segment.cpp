@@ -128,9 +128,13 @@ jit::Operation segment_operation(const jit::Node* node) {
   };
 }
 
-const jit::RegisterOperators kRegistration({jit::Operator(c10::Symbol::fromQualString(kSegmentOperator),
-                                                          segment_operation, c10::AliasAnalysisKind::CONSERVATIVE)});
-
 }  // namespace
+
+c10::Symbol segment_kind() {
+  static const c10::Symbol kind = c10::Symbol::fromQualString("jointtuner::segment");
+  static const jit::RegisterOperators registration(
+      {jit::Operator(kind, segment_operation, c10::AliasAnalysisKind::CONSERVATIVE)});
+  return kind;
+}
 
 }  // namespace jointtuner::inject

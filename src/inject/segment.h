@@ -1,16 +1,17 @@
 // jointtuner::segment: a node that holds a subgraph and runs it, under a re-entrant checkpoint where gradients are
 // recorded. Private to inject.
 #pragma once
+#include <ATen/core/symbol.h>
 
 namespace jointtuner::inject {
 
-// Name of the operator. Its node has the subgraph as attribute `Subgraph`; inputs and outputs are the subgraph's,
-// outputs are tensors.
+// Kind of a segment node, whose operator is registered on the first call. The node has the subgraph as attribute
+// `Subgraph`; inputs and outputs are the subgraph's, outputs are tensors.
 //
 // With grad mode off, or no input that requires a gradient, the subgraph simply runs. Else it runs without recording,
 // only the inputs are kept, and backward runs it again with recording and differentiates that. Both runs see the same
 // inputs and the graph holds no source of randomness other than seeds that are inputs, so gradients are those of a
 // plain run bit for bit.
-inline constexpr const char* kSegmentOperator = "jointtuner::segment";
+c10::Symbol segment_kind();
 
 }  // namespace jointtuner::inject
