@@ -44,7 +44,7 @@ def main(out):
     torch.save(published, out / "published_list.pt")
     torch.save(tuple(published), out / "published_protocol4.pt", pickle_protocol=4)
     torch.save([t.half() if i % 2 else t.bfloat16() for i, t in enumerate(tensors())], out / "published_half.pt")
-    flat = torch.cat([t.flatten() for t in tensors()])
+    flat = torch.cat([t.t().flatten() for t in tensors()])
     views = list(flat.split([t.numel() for t in tensors()]))
     torch.save([v.reshape(t.shape[1], t.shape[0]).t() for v, t in zip(views, tensors())], out / "strided_views.pt")
     torch.save([torch.nn.Parameter(t) for t in tensors(gated=False)], out / "published_ungated.pt")
