@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 
 warnings.simplefilter("ignore")
 RANK = 2
-PROMPTS = ["", "a person rides a bicycle", "A corgi, wearing a hat!"]
+PROMPTS = ["", "a cat", "A Hat!"]
+LONG_PROMPT = "a person rides a bicycle over the hills"
 CASES = [(2, 3, 9, 10, 7), (1, 1, 8, 8, 5), (1, 5, 6, 12, 9), (3, 2, 7, 5, 4)]  # batch, frames, latent height, latent width, tokens
 RULES = {"Transformer2DModel": ("spatial", ("attn1", "ff")), "TransformerTemporalModel": ("temporal", ("attn1", "attn2", "ff"))}
 
@@ -127,10 +128,13 @@ def autoencoder(pipe, out):
 
 
 def text(pipe, out):
-    ids = pipe.tokenizer(PROMPTS, padding="max_length", max_length=pipe.tokenizer.model_max_length, return_tensors="pt").input_ids
-    with torch.no_grad():
-        embedding = pipe.text_encoder.eval()(ids)[0]
-    save(out / "backbone/text.safetensors", dict(embedding=embedding), {"prompts": json.dumps(PROMPTS)})
+    def embedding(prompts, **more):
+        ids = pipe.tokenizer(prompts, padding="max_length", max_length=pipe.tokenizer.model_max_length, return_tensors="pt", **more).input_ids
+        with torch.no_grad():
+            return pipe.text_encoder.eval()(ids)[0]
+
+    save(out / "backbone/text.safetensors", dict(embedding=embedding(PROMPTS), truncated=embedding([LONG_PROMPT], truncation=True)),
+         {"prompts": json.dumps(PROMPTS), "long_prompt": LONG_PROMPT})
 
 
 def save(path, tensors, metadata):
