@@ -65,10 +65,10 @@ ordered_json state_json(const CheckpointState& state) {
           {"config", ordered_json::parse(state.identity.config_json)}};
 }
 
-CheckpointState parse_state(const ordered_json& json) {
+CheckpointState parse_state(const ordered_json& json, const fs::path& file) {
   if (json.at("format") != kFormat || json.at("version") != kVersion) {
-    throw Error(fmt::format("expected format {} version {}, found {} version {}", kFormat, kVersion,
-                            json.at("format").dump(), json.at("version").dump()));
+    throw Error(fmt::format("{}: expected format \"{}\" version {}, found {} version {}", file.string(), kFormat,
+                            kVersion, json.at("format").dump(), json.at("version").dump()));
   }
   const ordered_json& scaler = json.at("loss_scaler");
   return {.step = json.at("step").get<int64_t>(),
@@ -84,8 +84,12 @@ void save_checkpoint(const fs::path& path, CheckpointState state, const Training
                      adapter::AdapterMetadata metadata) {
   state.loss_scaler = training.loss_scaler.state();
   metadata.step = state.step;
-  fs::remove_all(path);
   make_folder(path.parent_path());
+  std::error_code code;
+  fs::remove_all(path, code);
+  if (code) {
+    throw Error(fmt::format("{}: a damaged checkpoint cannot be replaced: {}", path.string(), code.message()));
+  }
   write_folder_atomically(path, [&](const fs::path& folder) {
     adapter::save_adapter(folder / kAdapter, training.adapters, metadata);
     save_safetensors(folder / kOptimizer, training.optimizer.state());
@@ -98,7 +102,7 @@ void save_checkpoint(const fs::path& path, CheckpointState state, const Training
 CheckpointState load_checkpoint_state(const fs::path& path) {
   try {
     const ordered_json json = ordered_json::parse(read_file(path / kState));
-    CheckpointState state = parse_state(json);
+    CheckpointState state = parse_state(json, path / kState);
     for (const char* name : {kAdapter, kOptimizer}) {
       check_file(path / name, json.at("files").at(name));
     }

@@ -1,6 +1,7 @@
 #include "jointtuner/train/prepare.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <map>
@@ -28,8 +29,9 @@ std::string device_kind(at::Device device) { return c10::DeviceTypeName(device.t
 data::Encoder text_encoder_identity(const Bundle& bundle, at::Device device) {
   const backbone::TextManifest& text = bundle.manifest().text;
   const std::string parts =
-      fmt::format("{} {} {} {} {} {} {} {}", bundle.sha256(text.file), bundle.sha256(text.vocab),
-                  bundle.sha256(text.merges), text.tokenizer, text.max_length, text.bos_id, text.eos_id, text.pad_id);
+      fmt::format("{} {} {} {} {} {} {} {} {} {}", bundle.sha256(text.file), bundle.sha256(text.vocab),
+                  bundle.sha256(text.merges), text.tokenizer, text.max_length, text.bos_id, text.eos_id, text.pad_id,
+                  fmt::join(text.normalized_ids, ","), text.attention_mask);
   return {sha256_hex(parts), c10::toString(bundle.manifest().dtype), device_kind(device)};
 }
 

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "fake_run.h"
+#include "full_disk.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
@@ -72,9 +73,9 @@ TEST(MetricsFile, CutsOffWhatFollowsTheResumedStep) {
 
 TEST(MetricsFile, NamesAFullDisk) {
   const testing::TemporaryFolder folder;
-  std::filesystem::create_symlink("/dev/full", folder / "metrics.jsonl");
-  EXPECT_ERROR(MetricsFile(folder / "metrics.jsonl", 0).append("{}"), Error, "metrics.jsonl", "No space left",
-               "--resume");
+  MetricsFile file(folder / "metrics.jsonl", 0);
+  const FullDisk full(4);
+  EXPECT_ERROR(file.append(R"({"step":1})"), Error, "metrics.jsonl", "writing failed", "--resume");
 }
 
 TEST(PeakMemory, IsMoreThanWhatATensorTook) {

@@ -2,13 +2,13 @@
 
 #include <ATen/ops/equal.h>
 #include <gtest/gtest.h>
-#include <signal.h>
 
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 
 #include "fake_run.h"
+#include "full_disk.h"
 #include "jointtuner/base/interrupt.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
@@ -345,23 +345,13 @@ TEST(Trainer, FullDiskLeavesTheRunUsable) {
   TrainerOptions options = fake_options(4);
   FakeRun(temporary / "whole", options).trainer.run();
   {
-    FakeRun run(temporary / "run", fake_options(4), false, killed_at(3));
+    FakeRun run(temporary / "run", options, false, killed_at(3));
     EXPECT_THROW(run.trainer.run(), Killed);
   }
-  {  // the next checkpoint cannot be made: its place is taken by a file
+  {
     FakeRun run(temporary / "run", options, true);
-    fs::permissions(run.folder.checkpoints(), fs::perms::owner_read | fs::perms::owner_exec);
-    if (::geteuid() == 0) {  // permissions do not stop root: take the folder away instead
-      fs::permissions(run.folder.checkpoints(), fs::perms::owner_all);
-      fs::rename(run.folder.checkpoints(), temporary / "moved");
-      std::ofstream(run.folder.checkpoints()) << "not a folder";
-    }
-    EXPECT_ERROR(run.trainer.run(), Error, "checkpoints");
-    if (fs::exists(temporary / "moved")) {
-      fs::remove(run.folder.checkpoints());
-      fs::rename(temporary / "moved", run.folder.checkpoints());
-    }
-    fs::permissions(run.folder.checkpoints(), fs::perms::owner_all);
+    const FullDisk full(static_cast<rlim_t>(fs::file_size(run.folder.metrics())) + 40);  // room for part of a line
+    EXPECT_ERROR(run.trainer.run(), Error, "metrics.jsonl", "writing failed", "--resume");
   }
   FakeRun(temporary / "run", options, true).trainer.run();
   expect_same_run(temporary / "run", temporary / "whole");

@@ -173,6 +173,7 @@ TEST(TrainingStep, RefusesLatentsOfDifferentSizesInOneGroup) {
   PreparedData data = fake_data();
   data.set_posterior({.item = 3, .flip = false, .clip = 0}, {formula({2, 4, 3, 5}, 1), formula({2, 4, 3, 5}, 2)});
   adapter::AdapterSet adapters = fake_adapters();
+  adapters.set_requires_grad(true);
   const TrainingStep step(data, fake_schedule(), fake_denoiser(adapters), fake_settings());
   EXPECT_ERROR(step.run(mixed_batch()), Error, "videos/3.mp4", "[2, 4, 3, 5]", "[6, 4, 3, 5]");
 }
