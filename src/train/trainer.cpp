@@ -213,6 +213,9 @@ void Trainer::save_checkpoint() {
   parts_.folder.save(state, {parts_.adapters, optimizer_, loss_scaler_}, options_.metadata,
                      options_.train.keep_checkpoints);
   saved_step_ = step_;
+  if (options_.after_checkpoint) {
+    options_.after_checkpoint(step_);
+  }
 }
 
 void Trainer::make_preview() {

@@ -1,4 +1,4 @@
-// The trainer on a real, tiny UNet3D.
+// The trainer on a real, very small UNet3D.
 #include "jointtuner/train/denoise.h"
 
 #include <ATen/core/grad_mode.h>
@@ -18,10 +18,10 @@ using backbone::Bundle;
 
 constexpr int64_t kSide = 6;
 
-struct TinyRun {
-  explicit TinyRun(const std::filesystem::path& path, TrainerOptions trainer_options, bool resume = false,
+struct NanoRun {
+  explicit NanoRun(const std::filesystem::path& path, TrainerOptions trainer_options, bool resume = false,
                    bool checkpointing = true)
-      : bundle(Bundle::open(testing::golden("tiny_bundle"), backbone::Verify::sizes)),
+      : bundle(Bundle::open(testing::golden("nano_bundle"), backbone::Verify::sizes)),
         program(bundle, at::kCPU, {.activation_checkpointing = checkpointing, .gated = true}),
         adapters(program.sites(), kRank, true, at::kCPU),
         batches(data.items(), kSeed, 1, 0.0),
@@ -32,8 +32,9 @@ struct TinyRun {
     for (int64_t item = 0; item < 4; ++item) {
       const std::vector<int64_t> shape = {item < 2 ? 1 : 3, kChannels, kSide, kSide};
       data.set_posterior({.item = item}, {formula(shape, item), formula(shape, 10 + item) + 0.75});
-      data.set_embedding("caption " + std::to_string(item),
-                         formula({1, 77, bundle.manifest().text.embedding_width}, 20 + item));
+      data.set_embedding(
+          "caption " + std::to_string(item),
+          formula({1, bundle.manifest().text.max_length, bundle.manifest().text.embedding_width}, 20 + item));
     }
     trainer_options.metadata.denoiser_sha256 = "denoiser";
     trainer.emplace(TrainerParts{data, batches, step, adapters, folder}, std::move(trainer_options));
@@ -42,7 +43,8 @@ struct TinyRun {
   Tensor prediction(const adapter::AdapterSet* with) const {
     const at::NoGradGuard no_gradients;
     return program.run(formula({1, kChannels, 3, kSide, kSide}, 7), at::arange(500, 501),
-                       formula({1, 77, bundle.manifest().text.embedding_width}, 8), with);
+                       formula({1, bundle.manifest().text.max_length, bundle.manifest().text.embedding_width}, 8),
+                       with);
   }
 
   PreparedData data{fake_items()};
@@ -57,9 +59,9 @@ struct TinyRun {
 
 }  // namespace
 
-TEST(TinyUNet, TrainsTheAdaptersAndNothingElse) {
+TEST(NanoUNet, TrainsTheAdaptersAndNothingElse) {
   const testing::TemporaryFolder temporary;
-  TinyRun run(temporary / "run", fake_options(4));
+  NanoRun run(temporary / "run", fake_options(4));
   const Tensor frozen = run.prediction(nullptr);
   EXPECT_TRUE(at::equal(run.prediction(&run.adapters), frozen));  // lora_up is 0
   const Tensor before = run.adapters.flat().clone();
@@ -73,12 +75,12 @@ TEST(TinyUNet, TrainsTheAdaptersAndNothingElse) {
   EXPECT_FALSE(at::equal(run.adapters.flat(), before));
 }
 
-TEST(TinyUNet, ResumedEqualsUninterrupted) {
+TEST(NanoUNet, ResumedEqualsUninterrupted) {
   const testing::TemporaryFolder temporary;
-  TinyRun whole(temporary / "whole", fake_options(3));
+  NanoRun whole(temporary / "whole", fake_options(3));
   whole.trainer->run();
-  TinyRun(temporary / "run", fake_options(2)).trainer->run();
-  TinyRun resumed(temporary / "run", fake_options(3), true);
+  NanoRun(temporary / "run", fake_options(2)).trainer->run();
+  NanoRun resumed(temporary / "run", fake_options(3), true);
   resumed.trainer->run();
   EXPECT_TRUE(at::equal(resumed.adapters.flat(), whole.adapters.flat()));
   for (const char* name : {"adapter.safetensors", "optimizer.safetensors"}) {
@@ -86,11 +88,11 @@ TEST(TinyUNet, ResumedEqualsUninterrupted) {
   }
 }
 
-TEST(TinyUNet, CheckpointingDoesNotChangeLossGradientOrMeanGate) {
+TEST(NanoUNet, CheckpointingDoesNotChangeLossGradientOrMeanGate) {
   const testing::TemporaryFolder temporary;
-  TinyRun with(temporary / "with", fake_options(2), false, true);
-  TinyRun without(temporary / "without", fake_options(2), false, false);
-  for (TinyRun* run : {&with, &without}) {
+  NanoRun with(temporary / "with", fake_options(2), false, true);
+  NanoRun without(temporary / "without", fake_options(2), false, false);
+  for (NanoRun* run : {&with, &without}) {
     run->adapters.assign(formula({run->adapters.parameters()}, 3) * 0.1);
   }
   const StepResult a = with.step.run(with.batches.at(1));

@@ -21,11 +21,11 @@ using backbone::Bundle;
 
 Tensor pixels(at::IntArrayRef shape, int64_t offset) { return ((formula(shape, offset) + 0.5) * 255).to(at::kByte); }
 
-/// A picture, a clip and a copy of the tiny bundle in a folder of their own.
+/// A picture, a clip and a copy of the nano bundle in a folder of their own.
 struct Project {
   Project() {
     fs::create_directories(folder / "media");
-    fs::copy(testing::golden("tiny_bundle"), folder / "bundle", fs::copy_options::recursive);
+    fs::copy(testing::golden("nano_bundle"), folder / "bundle", fs::copy_options::recursive);
     media::write_png(folder / "media" / "dog.png", pixels({40, 48, 3}, 1));
     media::write_mp4(folder / "media" / "walk.mp4", pixels({8, 40, 48, 3}, 2), 8);
     options.images = {{.path = folder / "media" / "dog.png", .caption = "a dog"}};
@@ -63,7 +63,7 @@ TEST(Prepare, EncodesEveryDrawAndCaption) {
   for (const data::Draw& draw : data::all_draws(items, project.options.image_flip)) {
     const data::Posterior& posterior = prepared.posterior(draw);
     const int64_t frames = draw.item == 0 ? 1 : 4;
-    EXPECT_EQ(posterior.mean.sizes(), (std::vector<int64_t>{frames, 4, 6, 8}));
+    EXPECT_EQ(posterior.mean.sizes(), (std::vector<int64_t>{frames, 4, 12, 16}));
     const Tensor frames_used =
         data::to_pixels(data::load_frames(items[static_cast<size_t>(draw.item)], draw, project.options));
     EXPECT_TRUE(at::equal(posterior.mean, autoencoder.encode(frames_used).mean));
@@ -96,7 +96,7 @@ TEST(Prepare, NamesTheItemOfACaptionThatIsTooLong) {
     project.options.images[0].caption += " dog";
   }
   const auto items = data::list_items(project.options).items;
-  EXPECT_ERROR(prepare(items, project.options, project.bundle(), at::kCPU), Error, "dog.png", "77");
+  EXPECT_ERROR(prepare(items, project.options, project.bundle(), at::kCPU), Error, "dog.png", "16");
 }
 
 TEST(Sizes, NamesTheNearestThatAreAllowed) {

@@ -71,6 +71,7 @@ TEST(RunFolder, ResumeOfAnEmptyFolderStartsANewRun) {
   const testing::TemporaryFolder temporary;
   ::testing::internal::CaptureStderr();
   const RunFolder folder(temporary / "run", fake_identity(), true);
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(), ::testing::HasSubstr("the run starts at step 0"));
   EXPECT_FALSE(folder.resumed());
   EXPECT_TRUE(fs::exists(temporary / "run" / "config.json"));
 }
@@ -104,7 +105,11 @@ TEST(RunFolder, DamagedNewestCheckpointIsPassedOver) {
   }
   fs::resize_file(temporary / "run/checkpoints/step_00000010/optimizer.safetensors", 20);
   fs::remove(temporary / "run/checkpoints/step_00000004/state.json");
+  ::testing::internal::CaptureStderr();
   const RunFolder folder(temporary / "run", fake_identity(), true);
+  const std::string said = ::testing::internal::GetCapturedStderr();
+  EXPECT_THAT(said, ::testing::HasSubstr("step_00000010/optimizer.safetensors: is damaged"));
+  EXPECT_THAT(said, ::testing::HasSubstr("step_00000004/state.json"));
   EXPECT_EQ(folder.first_step(), 2);
   State state;
   TrainingState training = state.training();

@@ -88,7 +88,10 @@ void expect_same_run(const fs::path& run, const fs::path& expected) {
 
 TEST(Trainer, WritesEveryStepAndCheckpoint) {
   const testing::TemporaryFolder temporary;
-  FakeRun run(temporary / "run");
+  std::vector<int64_t> told;
+  TrainerOptions options = fake_options();
+  options.after_checkpoint = [&told](int64_t step) { told.push_back(step); };
+  FakeRun run(temporary / "run", options);
   run.trainer.run();
   const auto lines = metrics_of(temporary / "run");
   ASSERT_EQ(lines.size(), 6u);
@@ -105,6 +108,7 @@ TEST(Trainer, WritesEveryStepAndCheckpoint) {
     steps.push_back(step);
   }
   EXPECT_EQ(steps, (std::vector<int64_t>{2, 4, 6}));
+  EXPECT_EQ(told, steps);
   EXPECT_EQ(load_checkpoint_state(run.folder.checkpoint(4)).epoch, 3);  // 4 steps of 3 items are 3 rounds of 4
 }
 

@@ -36,6 +36,8 @@ struct TrainerOptions {
   PreviewOptions preview;
   adapter::AdapterMetadata metadata;  ///< of the adapter files; its step is filled in
   bool loss_scaling = false;          ///< for float16 backbones
+  /// Called after every checkpoint, also the one before Interrupted is thrown.
+  std::function<void(int64_t step)> after_checkpoint = {};
 };
 
 class Trainer {
