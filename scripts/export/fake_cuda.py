@@ -19,6 +19,11 @@ def host_value(value):
     return value.constant if isinstance(value, FakeTensor) and value.constant is not None else value
 
 
+def flat(values):
+    """The values with lists and tuples among them opened."""
+    return [inner for v in values for inner in (flat(v) if isinstance(v, (list, tuple)) else [v])]
+
+
 def is_host_number(value):
     return isinstance(value, torch.Tensor) and value.device.type == "cpu" and value.dim() == 0
 
@@ -67,8 +72,6 @@ class FakeCudaRun:
             results = [tuple(inputs)]
         elif kind in ("prim::NumToTensor", "aten::Int", "aten::IntImplicit", "aten::ScalarImplicit", "aten::Bool", "aten::Float"):
             results = [self.host_conversion(kind, inputs[0])]
-        elif kind in ("prim::If", "prim::Loop"):
-            raise ExportError(f"the traced graph holds control flow ({kind}), which the C++ side refuses: this model cannot be traced")
         else:
             results = self.call(node, inputs)
         for output, value in zip(node.outputs(), results, strict=True):
@@ -76,6 +79,8 @@ class FakeCudaRun:
 
     @staticmethod
     def host_conversion(kind, value):
+        if isinstance(value, torch.Tensor) and not is_host_number(value):
+            raise ExportError(f"on CUDA, {kind} would read a number from the device: the traced graph depends on values, not on sizes alone")
         with _disable_current_modes():
             if kind == "prim::NumToTensor":
                 return torch.tensor(value)
@@ -104,7 +109,7 @@ class FakeCudaRun:
         except ExportError:
             raise
         except Exception as error:
-            shown = [f"{v.device} {tuple(v.shape)}" for v in tensors]
+            shown = [f"{v.device} {tuple(v.shape)}" for v in flat(inputs) if isinstance(v, torch.Tensor)]
             raise ExportError(f"on CUDA, {kind} on {', '.join(shown)} would fail: {str(error).splitlines()[0][:200]}") from error
         return [result] if len(list(node.outputs())) == 1 else list(result)
 
@@ -122,12 +127,8 @@ class FakeCudaRun:
         return torch.empty(result.shape, dtype=result.dtype, device=devices.pop())
 
 
-def check_devices(module, method, inputs):
-    """Raises ExportError unless every node of the method runs with all its tensors on one CUDA device, outputs included."""
-    graph = module.inlined_graph if method == "forward" else getattr(module, method).inlined_graph
-    flat = []
-    for output in FakeCudaRun(module, graph, inputs).outputs():
-        flat += output if isinstance(output, (list, tuple)) else [output]
-    for output in flat:
+def check_devices(module, graph, inputs):
+    """Raises ExportError unless every node runs with all its tensors on one CUDA device, outputs included."""
+    for output in flat(FakeCudaRun(module, graph, inputs).outputs()):
         if output.device != CUDA:
-            raise ExportError(f"on CUDA, an output of {method} would stay on {output.device}")
+            raise ExportError(f"on CUDA, an output would stay on {output.device}")

@@ -47,26 +47,38 @@ def load(path, eager):
     return module
 
 
-def check_graph(module, method, inputs, progress):
-    """No dropout switched on, no control flow, one device. Before the first run, which may change the graph."""
-    graph = module.inlined_graph if method == "forward" else getattr(module, method).inlined_graph
+def graph_of(module, method):
+    """To be taken before the method runs, which may change its graph."""
+    return module.inlined_graph if method == "forward" else getattr(module, method).inlined_graph
+
+
+def check_graph(module, graph, method, inputs, progress):
+    """No dropout switched on, no control flow, one device."""
     for node in graph.nodes():
+        if node.kind() in ("prim::If", "prim::Loop"):
+            raise ExportError(f"self-check: {method}: the traced graph holds control flow ({node.kind()}), which the C++ side refuses: this model cannot be traced")
         if node.kind() in ("aten::dropout", "aten::feature_dropout") and list(node.inputs())[2].toIValue():
             raise ExportError(f"self-check: {method}: a dropout is switched on in the traced graph: the model was not in eval mode")
-    check_devices(module, method, inputs)
+    check_devices(module, graph, inputs)
     progress(f"  {method}: every node runs on one CUDA device (fake tensors)")
 
 
 def sweep(name, method, loaded, eager, cases, dtype, progress):
-    """cases: list of (label, inputs)."""
-    worst = 0.0
+    """Compares at every shape of cases, a list of (label, inputs), then looks at the graph's nodes."""
+    worst, graph = 0.0, graph_of(loaded, method)
     with torch.no_grad(), torch.jit.optimized_execution(False):
         for label, inputs in cases:
-            found, expected = getattr(loaded, method)(*inputs), getattr(eager, method)(*inputs)
+            expected = getattr(eager, method)(*inputs)
+            try:
+                found = getattr(loaded, method)(*inputs)
+            except Exception as error:   # its own message stands at the end, below the Python stack of the trace
+                last = str(error).strip().splitlines()[-1]
+                raise ExportError(f"self-check: {name}.{method} at {label}: the model runs and the file fails ({last[:200]}): a size was baked into the trace") from error
             pairs = zip(found, expected) if isinstance(expected, tuple) else [(found, expected)]
             for a, b in pairs:
                 worst = max(worst, compare(f"{name}.{method} at {label}", a, b, dtype))
     progress(f"  {method}: {len(cases)} shapes agree with the model to {worst:.1e}")
+    check_graph(loaded, graph, method, cases[1][1], progress)
 
 
 def parameter_paths(graph):
@@ -117,7 +129,6 @@ def check_denoiser(path, eager, dtype, document, progress):
               (3, 2, down + 2, down, 1), (1, 7, 2 * down + 3, down + 1, 5), (2, 1, down, 2 * down, 3)]
     cases = [("batch {}, {} frames, {}x{} latents, {} tokens".format(*s), denoiser_inputs(unet, dtype, generator, *s)) for s in shapes]
     check_sites(loaded, unet, document)
-    check_graph(loaded, "forward", cases[1][1], progress)
     sweep("denoiser", "forward", loaded, eager, cases, dtype, progress)
     check_gradient(loaded, eager, cases[1][1], dtype, progress)
 
@@ -131,7 +142,6 @@ def check_autoencoder(path, eager, dtype, document, progress):
     pixels = [(f"{n} images of {h * scale}x{w * scale}", (random(generator, (n, 3, h * scale, w * scale), dtype).clamp(-1, 1),)) for n, h, w in sizes]
     small = [(f"{n} latents of {h}x{w}", (random(generator, (n, channels, h, w), dtype),)) for n, h, w in sizes]
     for method, cases in (("encode", pixels), ("decode", small)):
-        check_graph(loaded, method, cases[1][1], progress)
         sweep("autoencoder", method, loaded, eager, cases, dtype, progress)
     with torch.no_grad():
         n, h, w = sizes[1]
@@ -149,7 +159,6 @@ def check_text_encoder(path, eager, dtype, document, progress):
     limit = eager.text_encoder.config.vocab_size
     lengths = sorted({1, 2, 7, text["max_length"] - 1, text["max_length"]})
     cases = [(f"batch {b}, {n} tokens", (torch.randint(0, limit, (b, n), generator=generator),)) for b, n in zip((1, 3, 2, 1, 2), lengths)]
-    check_graph(loaded, "forward", cases[1][1], progress)
     sweep("text_encoder", "forward", loaded, eager, cases, dtype, progress)
     with torch.no_grad():
         shape = tuple(eager(*cases[-1][1]).shape)

@@ -1,15 +1,35 @@
 """Writes a traced module as C++ reads it: without the Python line tables, which are more than half of a small file."""
+import os
+import shutil
 import struct
 import zipfile
 
 import torch
 
+from .failure import ExportError
+
 ALIGNMENT = 64   # of tensor records, as torch.save writes them: a mapped file can then be used in place
+
+
+def save_in_child(traced, path):
+    """torch.jit.save in a forked child: LibTorch's writer ends the whole process when the disk is full."""
+    child = os.fork()
+    if child == 0:
+        silent = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silent, 2)
+        try:
+            torch.jit.save(traced, str(path))
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    if os.waitpid(child, 0)[1] != 0:
+        free = shutil.disk_usage(path.parent).free
+        raise ExportError(f"{path.parent} cannot be written ({free / 1e6:.0f} MB are free there): is the disk full?")
 
 
 def save(traced, path):
     full = path.with_suffix(".full")
-    torch.jit.save(traced, str(full))
+    save_in_child(traced, full)
     with zipfile.ZipFile(full) as source, zipfile.ZipFile(path, "w") as target:
         for entry in source.infolist():
             if entry.filename.endswith(".debug_pkl"):
