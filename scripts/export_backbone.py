@@ -50,11 +50,21 @@ def preferred_size(arguments, parts):
     return {"height": height, "width": width, "frames": arguments.frames, "fps": arguments.fps}
 
 
+def quiet_libraries():
+    """The exporter's own progress lines say what happens; the libraries' bars and advice would hide them."""
+    import diffusers
+    import transformers
+    for library in (diffusers, transformers):
+        library.utils.logging.disable_progress_bar()
+        library.utils.logging.set_verbosity_error()
+
+
 def write_bundle(arguments, folder, progress):
     """Everything of the bundle into `folder`, self-checks included; bundle.json last."""
     import torch
     from export import manifest, selfcheck, tokenizer_files, torchscript_file, wrappers
     from export.diffusers_folder import load_parts
+    quiet_libraries()
     dtype = getattr(torch, manifest.DTYPES[arguments.dtype])
     parts = load_parts(arguments.source, dtype, progress)
     text = tokenizer_files.write_tokenizer(parts.tokenizer_folder, folder / "tokenizer", parts.text_encoder)
@@ -115,6 +125,7 @@ def main(argv=None):
     def progress(text):
         print(f"[{time.monotonic() - started:6.1f} s] {text}", file=sys.stderr, flush=True)
 
+    progress("starting")
     try:
         export(arguments, progress)
     except ExportError as error:

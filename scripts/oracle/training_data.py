@@ -58,7 +58,8 @@ def clip_starts(item, data):
     with av.open(str(item.path)) as container:
         decoded = [(float(f.pts * f.time_base), float((f.duration or 0) * f.time_base)) for f in container.decode(video=0)]
     end = decoded[-1][0] + (decoded[-1][1] or 1 / data["fps"]) - decoded[0][0]
-    last, count = end - (data["frames"] - 1) / data["fps"], data["clips_per_video"]
+    # the last frame has to begin 1 ms before the end
+    last, count = max(item.start_s, end - 0.001 - (data["frames"] - 1) / data["fps"]), data["clips_per_video"]
     return [item.start_s + (last - item.start_s) * i / (count - 1) for i in range(count)]
 
 
