@@ -116,7 +116,7 @@ def autoencoder(pipe, out):
         posterior = vae.encode(pixels).latent_dist
         frames = (latents / scale).permute(0, 2, 1, 3, 4).flatten(0, 1)
         decoded = vae.decode(frames).sample
-        vae.tile_latent_min_size, vae.tile_sample_min_size = 6, 6 * factor
+        vae.tile_latent_min_size, vae.tile_sample_min_size = 8, 8 * factor  # 8 * (1 - 0.25) is whole: else diffusers gives a wrong size
         vae.enable_tiling()
         tiled = vae.decode(frames).sample
 
@@ -124,7 +124,7 @@ def autoencoder(pipe, out):
         return x.unflatten(0, (2, 3)).transpose(1, 2).contiguous()
 
     save(out / "backbone/autoencoder.safetensors", dict(pixels=pixels, mean=posterior.mean, std=posterior.std, latents=latents, decoded=clip(decoded),
-                                                        tiled=clip(tiled)), {"tile_px": str(6 * factor)})
+                                                        tiled=clip(tiled)), {"tile_px": str(8 * factor)})
 
 
 def text(pipe, out):

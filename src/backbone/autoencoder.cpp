@@ -97,12 +97,13 @@ struct Autoencoder::Impl {
 };
 
 // AutoencoderKL.tiled_decode of diffusers 0.42.1 with tile_latent_min_size = tile_px / compression,
-// tile_sample_min_size = tile_px and tile_overlap_factor = tile_overlap. Only one row of tiles is kept.
+// tile_sample_min_size = tile_px and tile_overlap_factor = tile_overlap. Deviation: what is kept of a tile is exactly
+// the step to the next one; diffusers rounds the two apart and gives a frame of wrong size where tile * overlap is no
+// whole number. Only one row of tiles is held.
 Tensor Autoencoder::Impl::decode_tiled(const Tensor& z) const {
   const int64_t tile = tile_latents(), tile_pixels = tile * latents.spatial_compression;
   const auto step = static_cast<int64_t>(static_cast<double>(tile) * (1 - options.tile_overlap));
-  const auto extent = static_cast<int64_t>(static_cast<double>(tile_pixels) * options.tile_overlap);
-  const int64_t kept = tile_pixels - extent;
+  const int64_t kept = step * latents.spatial_compression, extent = tile_pixels - kept;
   std::vector<Tensor> above, rows;
   for (int64_t y = 0; y < z.size(2); y += step) {
     std::vector<Tensor> row, trimmed;

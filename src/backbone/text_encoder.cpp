@@ -11,19 +11,17 @@
 
 namespace jointtuner::backbone {
 
-namespace {
-
-text::ClipTokenizerOptions tokenizer_options(const TextManifest& text) {
-  return {text.max_length, text.bos_id, text.eos_id, text.pad_id, text.normalized_ids};
+text::ClipTokenizer tokenizer(const Bundle& bundle) {
+  const TextManifest& text = bundle.manifest().text;
+  return {bundle.file(text.vocab), bundle.file(text.merges),
+          text::ClipTokenizerOptions{text.max_length, text.bos_id, text.eos_id, text.pad_id, text.normalized_ids}};
 }
-
-}  // namespace
 
 struct TextEncoder::Impl {
   Impl(const Bundle& bundle, at::Device device_)
       : manifest(bundle.manifest().text),
         device(device_),
-        tokenizer(bundle.file(manifest.vocab), bundle.file(manifest.merges), tokenizer_options(manifest)),
+        tokenizer(backbone::tokenizer(bundle)),
         encoder(bundle.file(manifest.file), device, {{"forward", 1}}),
         forward(encoder, "forward", device) {}
 

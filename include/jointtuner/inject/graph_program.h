@@ -35,7 +35,7 @@ struct GraphOptions {
 // named).
 struct AdapterRun {
   double scale = 1;
-  std::map<std::string, double> group_scale;
+  std::map<std::string, double> group_scale = {};
   double dropout = 0;        // probability p in [0, 1)
   int64_t dropout_seed = 0;  // masks are a function of (seed, site, element) alone
   adapter::GatePooling pooling = adapter::GatePooling::sample;

@@ -1,0 +1,43 @@
+#include "jointtuner/backbone/text_encoder.h"
+
+#include <ATen/Functions.h>
+
+#include <nlohmann/json.hpp>
+
+#include "jointtuner/base/safetensors.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
+
+namespace jointtuner::backbone {
+namespace {
+
+using testing::golden;
+
+class TextEncoderTest : public ::testing::Test {
+ protected:
+  const TextEncoder encoder_{Bundle::open(golden("nano_bundle")), at::kCPU};
+  const Safetensors golden_ = load_safetensors(golden("backbone/text.safetensors"));
+};
+
+// The same operators on the same weights: only the order of sums may differ (batch 3 against 1).
+constexpr double kRounding = 2e-6;
+
+TEST_F(TextEncoderTest, embeddings_equal_transformers) {
+  const auto prompts = nlohmann::json::parse(golden_.metadata.at("prompts")).get<std::vector<std::string>>();
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    const Tensor expected = golden_.at("embedding").narrow(0, static_cast<int64_t>(i), 1);
+    const Tensor found = encoder_.encode(prompts[i]);
+    ASSERT_EQ(found.sizes(), expected.sizes());
+    EXPECT_TRUE(at::allclose(found, expected, kRounding, kRounding)) << prompts[i];
+    EXPECT_FALSE(found.requires_grad() || found.is_inference());
+  }
+}
+
+TEST_F(TextEncoderTest, a_long_prompt_is_an_error_unless_truncation_is_asked_for) {
+  const std::string& prompt = golden_.metadata.at("long_prompt");
+  EXPECT_ERROR(encoder_.encode(prompt), Error, "16");
+  EXPECT_TRUE(at::allclose(encoder_.encode(prompt, TooLong::truncate), golden_.at("truncated"), kRounding, kRounding));
+}
+
+}  // namespace
+}  // namespace jointtuner::backbone
