@@ -67,6 +67,7 @@ int refused(const std::string& good, const std::function<void(const std::string&
 }
 
 void write_plainly(const std::filesystem::path& path, const std::string& bytes) {
+  std::filesystem::remove(path);  // writing over a file would make the system flush it
   std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path.c_str(), "wb"), &std::fclose);
   ASSERT_EQ(std::fwrite(bytes.data(), 1, bytes.size(), file.get()), bytes.size());
 }

@@ -1,11 +1,13 @@
 #include "jointtuner/adapter/published_list.h"
 
+#include <caffe2/serialize/inline_container.h>
 #include <gtest/gtest.h>
 
 #include <cstdio>
 #include <fstream>
 #include <memory>
 
+#include "jointtuner/adapter/pickle_list.h"
 #include "jointtuner/base/atomic_file.h"
 #include "list_tensors.h"
 #include "support/expect_error.h"
@@ -112,6 +114,24 @@ TEST(PublishedList, every_truncation_is_an_error) {
     write_atomically(folder / "cut.pt", whole.substr(0, length));
     EXPECT_ERROR((void)load_published_list(folder / "cut.pt"), Error, "cut.pt: ");
   }
+}
+
+TEST(PublishedList, refuses_an_archive_whose_parts_disagree) {
+  const TemporaryFolder folder;
+  const auto load_with = [&](const std::string& order, size_t data_bytes) {
+    caffe2::serialize::PyTorchStreamWriter writer((folder / "list.pt").string());
+    const std::string pickle = pickled_parameter_list({{"0", at::kFloat, 6, 0, {2, 3}, {3, 1}}});
+    const std::string data(data_bytes, '\0');
+    writer.writeRecord("data.pkl", pickle.data(), pickle.size());
+    writer.writeRecord("byteorder", order.data(), order.size());
+    writer.writeRecord("data/0", data.data(), data.size());
+    writer.writeEndOfFile();
+    return load_published_list(folder / "list.pt").size();
+  };
+  EXPECT_EQ(load_with("little", 24), 1u);
+  EXPECT_ERROR(load_with("little", 20), Error, "list.pt: damaged: expected 24 bytes in its record data/0, found 20");
+  EXPECT_ERROR(load_with("little", 28), Error, "expected 24 bytes in its record data/0, found 28");
+  EXPECT_ERROR(load_with("big", 24), Error, "list.pt: expected little-endian numbers, found \"big\"");
 }
 
 TEST(PublishedList, refuses_tensors_that_do_not_fit_the_sites) {

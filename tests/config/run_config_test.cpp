@@ -151,6 +151,13 @@ TEST(RunConfig, values_out_of_range_say_what_is_allowed) {
             "run.json: sample.gate_pooling: expected one of \"\", sample, batch; found \"all\"");
 }
 
+TEST(RunConfig, rules_between_options_are_checked) {
+  EXPECT_EQ(message_of(R"({"train": {"steps": 10, "warmup_steps": 11}})"),
+            "run.json: train.warmup_steps: expected at most train.steps = 10, found 11");
+  EXPECT_THAT(message_of("{}", {"preview.every=5"}),
+              StartsWith("run.json: sample.prompts: expected at least one prompt"));
+}
+
 TEST(RunConfig, overrides_are_applied_in_order_and_named_in_errors) {
   const RunConfig config = parse_run_config(
       R"({"train": {"steps": 5}})", "run.json",
