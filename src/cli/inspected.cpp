@@ -26,7 +26,8 @@ Json bundle_of(const fs::path& path) {
   const auto bundle = backbone::Bundle::open(path, backbone::Verify::contents);
   const backbone::Manifest& m = bundle.manifest();
   Json out = described("bundle", path);
-  for (const auto& [key, value] : backbone_facts(bundle).items())
+  const Json facts = backbone_facts(bundle);
+  for (const auto& [key, value] : facts.items())
     if (key != "path") out[key] = value;
   out["latents"] = fmt::format("{} channels, 1/{} of the size, 1/{} of the frames, scaled by {:g}", m.latents.channels,
                                m.latents.spatial_compression, m.latents.temporal_compression, m.latents.scaling_factor);

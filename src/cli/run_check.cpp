@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "facts.h"
+#include "jointtuner/backbone/text_encoder.h"
 #include "jointtuner/base/device.h"
 #include "jointtuner/config/validate.h"
 #include "jointtuner/data/pixels.h"
@@ -50,10 +51,7 @@ class Check {
          c10::toString(m.dtype), m.schedule.prediction_type, m.preferred.width, m.preferred.height, m.preferred.frames,
          m.preferred.fps);
     problems_.attempt([&] { train::check_sizes(config_.data, m); });
-    problems_.attempt([&] {
-      const text::ClipTokenizerOptions options{m.text.max_length, m.text.bos_id, m.text.eos_id, m.text.pad_id};
-      tokenizer_.emplace(bundle_->file(m.text.vocab), bundle_->file(m.text.merges), options);
-    });
+    problems_.attempt([&] { tokenizer_.emplace(backbone::tokenizer(*bundle_)); });
     problems_.attempt([&] { look_at_sites(); });
   }
 

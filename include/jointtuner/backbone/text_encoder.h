@@ -7,10 +7,14 @@
 #include <string_view>
 
 #include "jointtuner/backbone/bundle.h"
+#include "jointtuner/text/clip_tokenizer.h"
 
 namespace jointtuner::backbone {
 
 using at::Tensor;
+
+// The bundle's tokenizer alone, without the encoder's weights. Throws Error if its files are damaged.
+text::ClipTokenizer tokenizer(const Bundle& bundle);
 
 // What to do with a prompt of more tokens than the encoder takes.
 enum class TooLong { error, truncate };
