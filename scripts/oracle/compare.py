@@ -1,0 +1,78 @@
+#!/usr/bin/env python
+"""Compares what jointtuner wrote with what the oracles wrote; prints the differences and exits non-zero when one is too large.
+
+    compare.py training RUN ORACLE_OUTPUT                  every loss of metrics.jsonl to 1e-4, the adapter to 1e-3 (relative L2)
+    compare.py sampling LATENTS ORACLE_SAFETENSORS [--video MP4]   latents to 1e-3 (relative L2), the video's frames to 1 grey level on average
+
+Tolerances: fp32 rounding of other summation orders grows through optimiser steps and sampler steps; a wrong formula is off by far more.
+"""
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+
+def relative(found, expected):
+    return float((found.double() - expected.double()).norm() / expected.double().norm().clamp_min(1e-30))
+
+
+class Report:
+    def __init__(self):
+        self.failed = False
+
+    def line(self, what, value, limit):
+        bad = not value <= limit
+        self.failed |= bad
+        print(f"{what}: {value:.3g} (at most {limit:g}){'  TOO LARGE' if bad else ''}")
+
+
+def compare_training(arguments, report):
+    metrics = [json.loads(line) for line in (arguments.found / "metrics.jsonl").read_text().splitlines()]
+    oracle = json.loads((arguments.expected / "losses.json").read_text())
+    if len(metrics) < len(oracle["losses"]):
+        sys.exit(f"{arguments.found}/metrics.jsonl has {len(metrics)} steps, the oracle {len(oracle['losses'])}")
+    for step, (line, loss, items) in enumerate(zip(metrics, oracle["losses"], oracle["items"]), 1):
+        report.line(f"step {step} loss {line['loss']:.6f}", abs(line["loss"] - loss) / abs(loss), arguments.loss)
+        found = [(i["kind"], i["timestep"]) for i in line["items"]]
+        if found != [(i["kind"], i["timestep"]) for i in items]:
+            sys.exit(f"step {step}: the run took {found}, the oracle {items}")
+    found, expected = load_file(arguments.found / "adapter.safetensors"), load_file(arguments.expected / "adapter.safetensors")
+    if set(found) != set(expected):
+        sys.exit(f"adapter keys differ: {sorted(set(found) ^ set(expected))[:3]}")
+    for kind in ("down", "up", "gate"):
+        names = [n for n in sorted(found) if n.endswith(f"lora_{kind}")]
+        if names:
+            report.line(f"adapter lora_{kind}", relative(*(torch.cat([t[n].flatten() for n in names]) for t in (found, expected))), arguments.adapter)
+
+
+def compare_sampling(arguments, report):
+    expected = load_file(arguments.expected)
+    report.line("latents", relative(load_file(arguments.found)["latents"], expected["latents"]), arguments.latents)
+    if arguments.video:
+        import av
+        with av.open(str(arguments.video)) as container:
+            frames = torch.stack([torch.from_numpy(f.to_ndarray(format="rgb24")) for f in container.decode(video=0)])
+        if frames.shape != expected["frames"].shape:
+            sys.exit(f"{arguments.video} holds frames {tuple(frames.shape)}, the oracle {tuple(expected['frames'].shape)}")
+        report.line("frames, mean grey levels", float((frames.float() - expected["frames"].float()).abs().mean()), arguments.frames)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("training", "sampling"))
+    parser.add_argument("found", type=Path, help="a run's folder, or a .latents.safetensors")
+    parser.add_argument("expected", type=Path, help="train_steps.py's output folder, or sample.py's file")
+    parser.add_argument("--video", type=Path)
+    for name, limit in (("loss", 1e-4), ("adapter", 1e-3), ("latents", 1e-3), ("frames", 1.0)):
+        parser.add_argument(f"--{name}", type=float, default=limit, help=f"largest allowed (default {limit:g})")
+    arguments = parser.parse_args()
+    report = Report()
+    {"training": compare_training, "sampling": compare_sampling}[arguments.what](arguments, report)
+    sys.exit(1 if report.failed else 0)
+
+
+if __name__ == "__main__":
+    main()
