@@ -7,6 +7,8 @@
 #include <map>
 #include <string>
 
+#include "jointtuner/adapter/pickle_list.h"
+
 namespace jointtuner::adapter {
 
 // Instructions of the pickle machine (CPython Lib/pickle.py).
@@ -28,5 +30,8 @@ inline const std::map<std::string, at::ScalarType>& storage_types() {
       {"torch.FloatStorage", at::kFloat}, {"torch.HalfStorage", at::kHalf}, {"torch.BFloat16Storage", at::kBFloat16}};
   return types;
 }
+
+/// Whether the tensor has elements, all of them in its storage, and no more than it.
+bool lies_inside_storage(const PickledTensor& tensor);
 
 }  // namespace jointtuner::adapter

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <utility>
@@ -14,6 +16,7 @@ namespace {
 
 constexpr size_t kMaximumBytes = size_t{4} << 20;  // a published list's pickle has 0.2 MB
 constexpr size_t kMaximumText = 1000;
+constexpr size_t kMaximumTensors = 100'000;
 constexpr int kMaximumTupleDepth = 8;  // a list of tensors needs 3
 
 enum class Kind { nothing, boolean, integer, text, name, tuple, list, dictionary, storage, tensor };
@@ -97,8 +100,9 @@ class Machine {
   }
   Value pop(Kind kind, const char* purpose) {
     Value value = pop();
-    if (value.kind != kind)
+    if (value.kind != kind) {
       refuse(fmt::format("has {} where {} is {}", kind_text(value.kind), purpose, kind_text(kind)));
+    }
     return value;
   }
   std::vector<Value> pop_to_mark() {
@@ -130,6 +134,7 @@ class Machine {
       if (value.kind != Kind::tensor) {
         refuse(fmt::format("has {} as element {} of its list", kind_text(value.kind), list.list->size()));
       }
+      if (list.list->size() == kMaximumTensors) refuse(fmt::format("lists more than {} tensors", kMaximumTensors));
       list.list->push_back(*value.tensor);
     }
     push(list);
@@ -200,7 +205,7 @@ class Machine {
     tensor.offset = parts[1].integer;
     tensor.sizes = integers(*parts[2].tuple);
     tensor.strides = integers(*parts[3].tuple);
-    check_inside_storage(tensor);
+    if (!lies_inside_storage(tensor)) damaged("has a tensor that does not lie inside its storage");
     push({.kind = Kind::tensor, .tensor = std::make_shared<const PickledTensor>(std::move(tensor))});
   }
 
@@ -211,22 +216,6 @@ class Machine {
       numbers.push_back(value.integer);
     }
     return numbers;
-  }
-
-  void check_inside_storage(const PickledTensor& tensor) const {
-    const int64_t all = tensor.storage_elements;
-    bool inside = tensor.sizes.size() == tensor.strides.size() && tensor.sizes.size() <= 8 && tensor.offset >= 0;
-    int64_t elements = 1;
-    int64_t last = tensor.offset;
-    for (size_t i = 0; inside && i < tensor.sizes.size(); ++i) {
-      const int64_t size = tensor.sizes[i];
-      inside = size > 0 && size <= all && tensor.strides[i] >= 0 && tensor.strides[i] <= all &&
-               !__builtin_mul_overflow(elements, size, &elements) && elements <= all;
-      int64_t reach = 0;
-      inside = inside && !__builtin_mul_overflow(size - 1, tensor.strides[i], &reach) &&
-               !__builtin_add_overflow(last, reach, &last);
-    }
-    if (!inside || last >= all) damaged("has a tensor that does not lie inside its storage");
   }
 
   std::vector<PickledTensor> tensors_of(const Value& value) const {
@@ -391,12 +380,6 @@ class Machine {
 };
 
 }  // namespace
-
-int64_t PickledTensor::elements() const {
-  int64_t product = 1;
-  for (const int64_t size : sizes) product *= size;
-  return product;
-}
 
 std::vector<PickledTensor> read_pickled_list(std::string_view pickle, std::string_view origin) {
   return Machine(pickle, origin).run();

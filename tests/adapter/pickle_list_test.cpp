@@ -135,6 +135,9 @@ TEST(PickledList, bombs_are_refused) {
   EXPECT_ERROR(read(kStart + std::string(20, ')') + std::string(100, '\x85') + "."), Error,
                "nests tuples more than 8 deep");
   EXPECT_ERROR(read(std::string(5'000'000, 'N')), Error, "is larger than any list of adapters needs");
+  std::string many = kStart + "](" + matrix(0, 1, 1, 1, 1) + std::string("q\0", 2);
+  for (int i = 0; i < 100'000; ++i) many += std::string("h\0", 2);  // the same tensor again
+  EXPECT_ERROR(read(many + "e."), Error, "lists more than 100000 tensors");
   EXPECT_ERROR(read(kStart + "X\xff\xff\xff\x7f"), Error, "has a text of 2147483647 bytes");
   EXPECT_ERROR(read(kStart + "c" + std::string(2000, 'a') + "\nb\n."), Error, "has a text of 2000 bytes");
 }
