@@ -16,6 +16,7 @@
 #include "glora_parts.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/shape.h"
+#include "jointtuner/kernels/gate_meter.h"
 
 namespace jointtuner::kernels {
 namespace {
@@ -99,6 +100,7 @@ Forward forward_steps(const Tensor& x, const Frozen& frozen, const Tensor& down,
     // columns and this.
     result.logits = at::mv(tokens, gate->to(x.scalar_type()).view({-1}));
     result.gate = parts::gate_hidden(result.hidden, result.logits, frozen.groups);
+    GateMeter::see(result.gate);
   }
   const Tensor y_rows = result.y.is_contiguous() ? result.y.view({-1, result.y.size(-1)}) : rows(result.y);
   parts::low_rank_update(y_rows, result.hidden, up, frozen.scale, frozen.mask);

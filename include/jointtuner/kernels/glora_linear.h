@@ -24,9 +24,10 @@ using at::Tensor;
 /// The gate is accumulated in float32 (float64 for float64 x) and multiplied onto the rank-R hidden, which differs from
 /// the formula by rounding only. With lora_up = 0 or scale = 0 the result equals at::linear(x, weight, bias) bit for
 /// bit. Differentiable once, in x (when it asks for it), lora_down, lora_up and lora_gate; adapters' gradients are
-/// accumulated in float32. Saved for backward: x, the gated hidden [tokens, R + 1] and the gate [groups]; the dropout
-/// mask is drawn again. Deterministic, so it may be recomputed under activation checkpointing. Runs on every device:
-/// CPU has fused loops, the others a composition of ATen's.
+/// accumulated in float32. Saved for backward: x, the gated hidden [tokens, R], the gate logits [tokens]
+/// and the gate [groups]; the dropout mask is drawn again. The same call gives the same bits, so it may be recomputed
+/// under activation checkpointing. Runs on every device: the CPU has fused loops, meta tensors give shapes, the others
+/// take a composition of ATen's.
 ///
 /// Schema: jointtuner::glora_linear(Tensor x, Tensor weight, Tensor? bias, Tensor lora_down, Tensor lora_up, Tensor?
 /// lora_gate,

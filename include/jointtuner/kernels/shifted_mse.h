@@ -17,8 +17,9 @@ enum class LossReduction { mean, per_item };
 /// shift s            [B, 1, 1, H, W]  floating: one value a pixel for all channels and frames; absent: 0
 /// returns            mean: scalar []; per_item: [B], each item's own mean. float32, float64 for float64 predictions
 /// Differentiable in prediction only, once: d L / d prediction = 2 (prediction + strength * s - target) / count.
-/// One pass makes loss and gradient; nothing of the latents' size is allocated but that gradient. Sums are accumulated
-/// in float64 in a fixed order, whatever the number of threads.
+/// Forward allocates nothing of the latents' size, backward the gradient alone: it is computed from the saved inputs
+/// once the factor from above (a loss scaler's) is known, because 2 / count alone would round to 0 in half precision.
+/// Sums are accumulated in float64 in a fixed order, whatever the number of threads.
 ///
 /// Schema: jointtuner::shifted_mse(Tensor prediction, Tensor target, Tensor? shift, float strength, bool
 /// per_item=False) -> Tensor Throws Error when shapes or dtypes do not fit.

@@ -96,10 +96,14 @@ void gate_hidden_backward_typed(const Tensor& gradient, const Tensor& hidden, co
   });
 }
 
+int64_t rows_per_block(int64_t columns) {
+  return std::clamp<int64_t>(kElementsPerBlock / std::max<int64_t>(1, columns), 16, 1024);
+}
+
 /// Calls body(thread's share, first token, length) for blocks of tokens whose [length, columns] buffer fits the cache.
 template <class Body>
 void for_each_block(int64_t tokens, int64_t columns, const Body& body) {
-  const int64_t block = std::clamp<int64_t>(kElementsPerBlock / std::max<int64_t>(1, columns), 16, 1024);
+  const int64_t block = rows_per_block(columns);
   const int64_t shares = std::clamp<int64_t>(tokens / block, 1, at::get_num_threads());
   const int64_t per_share = (tokens + shares - 1) / shares;
   at::parallel_for(0, shares, 1, [&](int64_t first, int64_t last) {
@@ -116,7 +120,7 @@ int64_t most_shares() { return at::get_num_threads(); }
 
 /// One buffer a share, so that blocks reuse warm memory: [shares][rows, columns].
 std::vector<Tensor> buffers(int64_t tokens, int64_t columns, const at::TensorOptions& options) {
-  const int64_t block = std::clamp<int64_t>(kElementsPerBlock / std::max<int64_t>(1, columns), 16, 1024);
+  const int64_t block = rows_per_block(columns);
   std::vector<Tensor> result(static_cast<size_t>(most_shares()));
   for (Tensor& buffer : result) buffer = at::empty({std::min(block, tokens), columns}, options);
   return result;
@@ -141,10 +145,27 @@ void low_rank_update(const Tensor& y, const Tensor& hidden, const Tensor& up, do
   });
 }
 
+/// block = Dropout(rows start .. of grad_y), widened.
+void fill_kept(const Tensor& block, const Tensor& grad_y, int64_t start, const DropoutMask& mask) {
+  const int64_t length = block.size(0), columns = block.size(1);
+  if (mask.probability == 0) {
+    block.copy_(grad_y.narrow(0, start, length));
+    return;
+  }
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, grad_y.scalar_type(), "low_rank_backward", [&] {
+    using accumulated_t = std::conditional_t<std::is_same_v<scalar_t, double>, double, float>;
+    drop(block.mutable_data_ptr<accumulated_t>(), grad_y.const_data_ptr<scalar_t>() + start * columns, length * columns,
+         start * columns, mask);
+  });
+}
+
 void low_rank_backward(const Tensor& grad_y, const Tensor& hidden, const Tensor& up, const Tensor& grad_hidden,
                        const Tensor& grad_up, double scale, double dropout, int64_t dropout_seed, int64_t site) {
   const DropoutMask mask{dropout, dropout_seed, site};
-  if (dropout == 0) return composed::low_rank_backward(grad_y, hidden, up, grad_hidden, grad_up, scale, mask);
+  const bool widened = grad_y.scalar_type() != grad_hidden.scalar_type();
+  if (dropout == 0 && !widened) {
+    return composed::low_rank_backward(grad_y, hidden, up, grad_hidden, grad_up, scale, mask);
+  }
   const auto dtype = accumulation_dtype(grad_y);
   const Tensor wide_up = up.to(dtype);
   const int64_t columns = grad_y.size(1);
@@ -153,11 +174,7 @@ void low_rank_backward(const Tensor& grad_y, const Tensor& hidden, const Tensor&
   for (Tensor& sum : sums) sum = at::zeros(grad_up.sizes(), grad_up.options());
   for_each_block(grad_y.size(0), columns, [&](int64_t share, int64_t start, int64_t length) {
     const Tensor block = kept[static_cast<size_t>(share)].narrow(0, 0, length);
-    AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, grad_y.scalar_type(), "low_rank_backward", [&] {
-      using accumulated_t = std::conditional_t<std::is_same_v<scalar_t, double>, double, float>;
-      drop(block.mutable_data_ptr<accumulated_t>(), grad_y.const_data_ptr<scalar_t>() + start * columns,
-           length * columns, start * columns, mask);
-    });
+    fill_kept(block, grad_y, start, mask);
     Tensor out = grad_hidden.narrow(0, start, length);
     at::mm_out(out, block, wide_up);
     sums[static_cast<size_t>(share)].addmm_(block.t(), hidden.narrow(0, start, length).to(dtype), 1, scale);
