@@ -142,15 +142,26 @@ TEST(PickledList, bombs_are_refused) {
   EXPECT_ERROR(read(kStart + "c" + std::string(2000, 'a') + "\nb\n."), Error, "has a text of 2000 bytes");
 }
 
-TEST(PickledList, long_numbers_have_a_sign) {
-  const std::string offset = std::string("\x8a\x01\xff", 3);  // -1
-  const std::string bad = kBuildTensor + storage("torch\nFloatStorage", 6) + offset + "(" + integer(1) + "t(" +
-                          integer(1) + "t\x89" + kOrdered + "tR";
-  EXPECT_ERROR(read(list_of(bad)), Error, "does not lie inside its storage");
-  const std::string zero = std::string("\x8a\x00", 2);
-  const std::string good = kBuildTensor + storage("torch\nFloatStorage", 6) + zero + "(" + integer(1) + "t(" +
-                           integer(1) + "t\x89" + kOrdered + "tR";
-  EXPECT_EQ(read(list_of(good)).at(0).offset, 0);
+/// A list of one tensor [size] of a storage of `storage_size`; numbers as instructions.
+std::string vector_list(const std::string& storage_size, const std::string& offset, const std::string& size,
+                        const std::string& stride) {
+  return list_of(kBuildTensor + kMark + text("storage") + "ctorch\nFloatStorage\n" + text("0") + text("cpu") +
+                 storage_size + "tQ" + offset + "(" + size + "t(" + stride + "t\x89" + kOrdered + "tR");
+}
+
+TEST(PickledList, numbers_have_a_sign) {
+  const std::string six = integer(6), one = "K\x01";
+  EXPECT_EQ(read(vector_list(six, std::string("\x8a\0", 2), six, one)).at(0).offset, 0);
+  EXPECT_EQ(read(vector_list(six, "\x8a\x01\x02", "\x8a\x01\x04", one)).at(0).sizes, std::vector<int64_t>{4});
+  EXPECT_EQ(read(vector_list(six, std::string("\x8a\x02\x05\0", 4), one, one)).at(0).offset, 5);
+  const std::string outside = "a tensor that does not lie inside its storage";
+  for (const std::string minus_one : {"\x8a\x01\xff", "\x8a\x02\xff\xff", "J\xff\xff\xff\xff"}) {
+    EXPECT_ERROR(read(vector_list(six, minus_one, integer(2), one)), Error, outside);
+    EXPECT_ERROR(read(vector_list(six, integer(5), six, minus_one)), Error, outside);
+    EXPECT_ERROR(read(vector_list(six, integer(5), minus_one, one)), Error, outside);
+    EXPECT_ERROR(read(vector_list(minus_one, integer(0), one, one)), Error, "a storage of negative size");
+  }
+  EXPECT_ERROR(read(vector_list(six, integer(5), integer(0), integer(3))), Error, outside);
 }
 
 }  // namespace
