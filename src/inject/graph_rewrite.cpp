@@ -45,9 +45,7 @@ class Rewriter {
       : wrapper_(wrapper), denoiser_(denoiser), request_(request) {
     for (size_t i = 0; i < request.sites.size(); ++i)
       site_index_[join(denoiser.module_root, request.sites[i].path)] = i;
-    if (request.activation_checkpointing) {
-      for (const std::string& pattern : denoiser.segments) patterns_.emplace_back(pattern);
-    }
+    for (const std::string& pattern : denoiser.segments) patterns_.emplace_back(pattern);
     pattern_used_.assign(patterns_.size(), false);
   }
 
@@ -156,6 +154,7 @@ class Rewriter {
     for (const AddedInput& input : body_added) inputs.push_back(added_value(graph, input, values, order));
     Node* segment = graph.create(segment_kind(), inputs, body->outputs().size());
     segment->g_(c10::attr::Subgraph, body);
+    segment->i_(c10::Symbol::attr("checkpoint"), request_.activation_checkpointing ? 1 : 0);
     segment->insertBefore(call);
     for (size_t i = 0; i < body->outputs().size(); ++i) segment->outputs()[i]->setType(body->outputs()[i]->type());
     Value* result = segment->outputs()[0];

@@ -32,7 +32,7 @@ struct RewriteRequest {
   std::vector<adapter::Site> sites;      // to be adapted; none leaves the model frozen
   std::vector<std::string> groups;       // names of the sites' groups
   bool gated = true;                     // glora_linear gets a gate
-  bool activation_checkpointing = true;  // calls that match a segment pattern become segments, else they are inlined
+  bool activation_checkpointing = true;  // of the segments
 };
 
 struct RewrittenGraph {

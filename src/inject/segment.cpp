@@ -20,13 +20,12 @@ using torch::autograd::variable_list;
 namespace {
 
 struct Segment {
-  explicit Segment(const std::shared_ptr<jit::Graph>& graph)
-      : code(graph, "segment"), inputs(graph->inputs().size()), outputs(graph->outputs().size()) {}
+  explicit Segment(const std::shared_ptr<jit::Graph>& graph) : code(graph, "segment"), inputs(graph->inputs().size()) {}
 
   void run(jit::Stack& stack) const { jit::InterpreterState(code).run(stack); }
 
   jit::Code code;
-  size_t inputs, outputs;
+  size_t inputs;
 };
 
 // One run of a segment as backward needs it: the arguments, with gaps where the floating-point tensors go, which
@@ -95,36 +94,51 @@ struct Checkpoint : torch::autograd::Function<Checkpoint> {
   }
 };
 
-bool records_gradients(const jit::Stack& stack, size_t first) {
-  if (!c10::GradMode::is_enabled()) return false;
-  return std::any_of(stack.begin() + static_cast<std::ptrdiff_t>(first), stack.end(),
-                     [](const at::IValue& value) { return value.isTensor() && value.toTensor().requires_grad(); });
+bool records_gradients(const jit::Stack& arguments) {
+  return c10::GradMode::is_enabled() && std::any_of(arguments.begin(), arguments.end(), [](const at::IValue& value) {
+           return value.isTensor() && value.toTensor().requires_grad();
+         });
+}
+
+// Runs the segment with recording. Each input passes an identity first, where the gradients of all its uses inside are
+// summed before they join those from outside, as the checkpoint does by its nature.
+void run_recording(const Segment& segment, jit::Stack& arguments) {
+  for (at::IValue& value : arguments) {
+    if (value.isTensor() && value.toTensor().requires_grad()) value = value.toTensor().alias();
+  }
+  segment.run(arguments);
+}
+
+void run_checkpointed(const std::shared_ptr<const Segment>& segment, jit::Stack& arguments) {
+  auto call = c10::make_intrusive<SegmentCall>();
+  call->segment = segment;
+  variable_list tensors;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    if (!arguments[i].isTensor() || !arguments[i].toTensor().is_floating_point()) continue;
+    tensors.push_back(std::move(arguments[i]).toTensor());
+    arguments[i] = at::IValue();
+    call->tensor_positions.push_back(i);
+  }
+  call->arguments = std::move(arguments);
+  arguments.clear();
+  for (Tensor& output : Checkpoint::apply(at::TensorList(tensors), call)) arguments.emplace_back(std::move(output));
 }
 
 jit::Operation segment_operation(const jit::Node* node) {
   const auto segment = std::make_shared<const Segment>(node->g(c10::attr::Subgraph));
-  return [segment](jit::Stack& stack) {
-    const size_t first = stack.size() - segment->inputs;
-    const auto begin = stack.begin() + static_cast<std::ptrdiff_t>(first);
-    const bool recording = records_gradients(stack, first);
+  const bool checkpoint = node->i(c10::Symbol::attr("checkpoint")) != 0;
+  return [segment, checkpoint](jit::Stack& stack) {
+    const auto begin = stack.end() - static_cast<std::ptrdiff_t>(segment->inputs);
     jit::Stack arguments(std::make_move_iterator(begin), std::make_move_iterator(stack.end()));
-    stack.resize(first);
-    if (!recording) {
+    stack.erase(begin, stack.end());
+    if (!records_gradients(arguments)) {
       segment->run(arguments);
-      for (at::IValue& value : arguments) stack.push_back(std::move(value));
-      return;
+    } else if (checkpoint) {
+      run_checkpointed(segment, arguments);
+    } else {
+      run_recording(*segment, arguments);
     }
-    auto call = c10::make_intrusive<SegmentCall>();
-    call->segment = segment;
-    variable_list tensors;
-    for (size_t i = 0; i < arguments.size(); ++i) {
-      if (!arguments[i].isTensor() || !arguments[i].toTensor().is_floating_point()) continue;
-      tensors.push_back(std::move(arguments[i]).toTensor());
-      arguments[i] = at::IValue();
-      call->tensor_positions.push_back(i);
-    }
-    call->arguments = std::move(arguments);
-    for (Tensor& output : Checkpoint::apply(at::TensorList(tensors), call)) stack.emplace_back(std::move(output));
+    stack.insert(stack.end(), std::make_move_iterator(arguments.begin()), std::make_move_iterator(arguments.end()));
   };
 }
 

@@ -22,6 +22,8 @@ constexpr double kRounding = 2e-6;
 
 class AutoencoderTest : public ::testing::Test {
  protected:
+  static void SetUpTestSuite() { at::set_num_threads(1); }  // on tensors this small, a second thread only costs
+
   Autoencoder make(AutoencoderOptions options = {}) const { return Autoencoder(bundle_, at::kCPU, options); }
   const Tensor& value(const char* name) const { return golden_.at(name); }
 

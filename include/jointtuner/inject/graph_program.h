@@ -25,7 +25,7 @@ using at::Tensor;
 
 struct GraphOptions {
   // Keep only the segments' inputs between forward and backward and compute the rest again (when gradients are recorded
-  // at all). Changes memory and time, never a result.
+  // at all). Changes memory and time, never a bit of a result.
   bool activation_checkpointing = true;
   // The adapters have gates. Without: plain low-rank adaptation, y = xW^T + b + scale * Dropout((xD^T)U^T).
   bool gated = true;
