@@ -1,4 +1,5 @@
-"""Writes a traced module as C++ reads it: without the Python line tables, which are more than half of a small file."""
+"""Writes a traced module as C++ reads it: without the Python line tables, which are more than half of a small file, and without what depends
+on them or on the example inputs, so that the same weights give the same bytes."""
 import os
 import shutil
 import struct
@@ -32,9 +33,9 @@ def save(traced, path):
     save_in_child(traced, full)
     with zipfile.ZipFile(full) as source, zipfile.ZipFile(path, "w") as target:
         for entry in source.infolist():
-            if entry.filename.endswith(".debug_pkl"):
+            if entry.filename.endswith((".debug_pkl", "/.data/serialization_id")) or "/traced_inputs" in entry.filename:
                 continue
-            copy = zipfile.ZipInfo(entry.filename)   # a fixed date: the same weights give the same bytes
+            copy = zipfile.ZipInfo(entry.filename)   # with a fixed date
             copy.compress_type = zipfile.ZIP_DEFLATED if entry.filename.endswith(("/data.pkl", ".py")) else zipfile.ZIP_STORED
             if copy.compress_type == zipfile.ZIP_STORED:
                 header = 30 + len(entry.filename.encode()) + 4

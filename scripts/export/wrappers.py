@@ -56,7 +56,7 @@ def trace_denoiser(unet, dtype):
     down = 2 ** (len(unet.config.block_out_channels) - 1)
     generator = torch.Generator().manual_seed(1)
     module = Denoiser(unet).eval()
-    example = denoiser_inputs(unet, dtype, generator, 2, 3, down + 1, 2 * down + 1, 7)
+    example = denoiser_inputs(unet, dtype, generator, 2, 3, down + 1, down + 2, 7)
     with torch.no_grad():
         return module, torch.jit.trace(module, example, check_trace=False)
 
