@@ -227,10 +227,20 @@ TEST(GloraLinear, ZeroUpOrZeroScaleIsTheFrozenLayerBitForBit) {
       EXPECT_TRUE(silent.fused().equal(frozen)) << c10::toString(dtype) << " dropout " << dropout;
       Layer off = layer;
       off.scale = 0;
+      off.up = at::zeros_like(off.up).fill_(std::nan(""));  // not even read
       EXPECT_TRUE(off.fused().equal(frozen)) << c10::toString(dtype) << " dropout " << dropout;
       EXPECT_FALSE(layer.fused().equal(frozen));
     }
   }
+}
+
+TEST(GloraLinear, NoTokensGiveNoOutputAndZeroGradients) {
+  Layer layer({2, 0, 3}, 4, 2);
+  const auto leaves = layer.require_gradients();
+  const Tensor y = layer.fused();
+  EXPECT_EQ(y.sizes(), at::IntArrayRef({2, 0, 4}));
+  const auto grads = gradients(y.sum(), leaves);
+  for (size_t i = 1; i < grads.size(); ++i) EXPECT_EQ(largest(grads[i]), 0);
 }
 
 TEST(GloraLinear, ZeroScaleGivesZeroAdapterGradients) {
