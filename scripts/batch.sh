@@ -86,6 +86,9 @@ train_and_sample() {
     "$program" sample --run "$output/$run" --prompt "$prompt" --device "$device" --output "$output/$run/samples"
 }
 
+# The reason a run failed: the last error of its log, or whatever it said last.
+reason() { { grep ' error ' "$1" || cat "$1"; } | tail -n 1; }
+
 total=$((${#subject_names[@]} * ${#motion_names[@]} * ${#seeds[@]}))
 say "$total combinations: ${#subject_names[@]} subjects x ${#motion_names[@]} motions x ${#seeds[@]} seeds, in $output/"
 mkdir -p "$output" || die "$output: the folder could not be made"
@@ -114,8 +117,8 @@ for s in "${!subject_names[@]}"; do
       elif [ $stopped -eq 1 ]; then
         summary+="$run"$'\t'"interrupted; call again to go on"$'\n'
       else
-        failed_count=$((failed_count + 1)) summary+="$run"$'\t'"FAILED: $(tail -n 1 "$log")"$'\n'
-        say "[$index/$total] $run failed: $(tail -n 1 "$log")"
+        failed_count=$((failed_count + 1)) summary+="$run"$'\t'"FAILED: $(reason "$log")"$'\n'
+        say "[$index/$total] $run failed: $(reason "$log")"
       fi
     done
   done

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "jointtuner/base/atomic_file.h"
+#include "jointtuner/base/error.h"
 #include "jointtuner/config/overrides.h"
 #include "jointtuner/config/strict_json.h"
 #include "jointtuner/config/validate.h"
@@ -21,8 +22,19 @@ RunConfig parse_run_config(std::string_view text, std::string_view origin, const
   return config;
 }
 
+namespace {
+/// A config that cannot be read is wrong usage, not a failure of the run.
+std::string config_text(const std::filesystem::path& path) {
+  try {
+    return read_file(path);
+  } catch (const Error& error) {
+    throw UsageError(error.what());
+  }
+}
+}  // namespace
+
 RunConfig load_run_config(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
-  RunConfig config = parse_run_config(read_file(path), path.string(), overrides);
+  RunConfig config = parse_run_config(config_text(path), path.string(), overrides);
   if (config.run.name.empty()) config.run.name = path.stem().string();
   return config;
 }

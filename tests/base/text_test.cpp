@@ -19,6 +19,7 @@ TEST(Nearest, SuggestsOnlyWhatIsNear) {
   EXPECT_EQ(nearest("learnign_rate", names), "learning_rate");
   EXPECT_EQ(nearest("step", names), "steps");
   EXPECT_EQ(nearest("rnk", names), "rank");
+  EXPECT_EQ(nearest("trian", {"train", "sample"}), "train");
   EXPECT_EQ(nearest("banana", names), "");
   EXPECT_EQ(nearest("x", {}), "");
 }

@@ -2,8 +2,6 @@
 # Wrong input of every kind ends with one clear message and the right exit code, and nothing is lost.
 source "$(dirname "$0")/recipe.sh"
 write_config "$work/config.json"
-image=$(find "$SOURCE/examples/images" -name '*.jpg' | sort | head -n 1)
-video=$(find "$SOURCE/examples/videos" -name '*.mp4' | sort | head -n 1)
 
 # The command line.
 refuses 2 "trian" "$JOINTTUNER" trian
@@ -13,14 +11,14 @@ refuses 2 "no CUDA device" train --device cuda:7
 refuses 2 "--prompt" "$JOINTTUNER" sample --backbone "$BUNDLE"
 
 # The config: file, JSON path, what is allowed, the nearest key.
-refuses 2 "train.learning_rate" train --set train.learnign_rate=1
+refuses 2 "did you mean \"learning_rate\"" train --set train.learnign_rate=1
 refuses 2 "adapter.rank" train --set adapter.rank=0
 refuses 2 "adapter.gate" train --set adapter.gate=False
 refuses 2 "train.steps" train --set 'train.steps="many"'
 refuses 2 "loss.video" train --set loss.video=none
 echo '{"run": {"name": "x",}}' >"$work/broken.json"
 refuses 2 "broken.json" "$JOINTTUNER" train --config "$work/broken.json"
-refuses 1 "transformer_in" train --set adapter.rank=4096
+refuses 1 "too large for the site" train --set adapter.rank=4096
 
 # Media and captions. media FOLDER-CONTENT...: a folder of its own for each case.
 pictures() { rm -rf "$work/pictures"; mkdir "$work/pictures"; echo "a cat" >"$work/pictures/x.txt"; }
@@ -60,7 +58,7 @@ cat "$work/out" "$work/err" | grep -q "x.mp4" || fail "check reports the first p
 # The bundle.
 with_bundle() { train --set "backbone.bundle=$work/bundle"; }
 bundle() { rm -rf "$work/bundle"; cp -r "$BUNDLE" "$work/bundle"; chmod -R u+w "$work/bundle"; }
-refuses 1 "bundle.json" with_bundle
+refuses 1 "no such folder" with_bundle
 bundle; printf 'X' | dd of="$work/bundle/denoiser.pt" bs=1 seek=5000 conv=notrunc status=none
 refuses 1 "denoiser.pt" with_bundle
 bundle; rm "$work/bundle/autoencoder.pt"
@@ -71,9 +69,9 @@ refuses 1 "99" with_bundle
 # A run, and what may happen to it.
 succeeds "a good run" train
 sum=$(sha256sum "$work/runs/run/adapter.safetensors")
-refuses 1 "$work/runs/run" train
-refuses 1 "data" train --resume --set 'data.images=[{"path": "'"$image"'", "caption": "another caption"}]'
-refuses 1 "adapter.rank" train --resume --set adapter.rank=1
+refuses 2 "holds a run already" train
+refuses 2 "the data changed" train --resume --set 'data.images=[{"path": "'"$image"'", "caption": "another caption"}]'
+refuses 2 "adapter.rank was 2 and is 1 now" train --resume --set adapter.rank=1
 [ "$sum" = "$(sha256sum "$work/runs/run/adapter.safetensors")" ] || fail "a refused command changed the run"
 truncate -s -8 "$work/runs/run/checkpoints/step_00000006/adapter.safetensors"
 succeeds "resume past a damaged checkpoint" train --resume
@@ -83,7 +81,7 @@ grep -q step_00000006 "$work/err" || fail "the damaged checkpoint was not named"
 # Adapters.
 sample_with() { rm -rf "$work/s"; "$JOINTTUNER" sample --backbone "$BUNDLE" --adapter "$1" --prompt "a cat" --steps 1 --output "$work/s"; }
 damaged() { rm -f "$work/x.safetensors"; cp "$work/runs/run/adapter.safetensors" "$work/x.safetensors"; chmod u+w "$work/x.safetensors"; }
-refuses 1 "absent.safetensors" sample_with "$work/absent.safetensors"
+refuses 2 "absent.safetensors" sample_with "$work/absent.safetensors"
 damaged; sed -i -E 's/"denoiser_sha256":"[0-9a-f]{8}/"denoiser_sha256":"00000000/' "$work/x.safetensors"
 refuses 1 "x.safetensors" sample_with "$work/x.safetensors"
 damaged; printf '\x00\x00\xc0\x7f' | dd of="$work/x.safetensors" bs=1 seek=$(($(stat -c %s "$work/x.safetensors") - 4)) conv=notrunc status=none
@@ -95,9 +93,7 @@ refuses 1 "truncated" sample_with "$work/x.safetensors"
 echo "not a pickle" >"$work/x.pt"
 refuses 1 "x.pt" "$JOINTTUNER" convert "$work/x.pt" "$work/y.safetensors" --backbone "$BUNDLE"
 refuses 1 "x.pt" "$JOINTTUNER" inspect "$work/x.pt"
-for pickle in "$SOURCE"/tests/goldens/adapter/*malicious*.pt; do
-  refuses 1 "$(basename "$pickle")" "$JOINTTUNER" convert "$pickle" "$work/y.safetensors" --backbone "$BUNDLE"
-done
+refuses 1 "nothing of it was executed" "$JOINTTUNER" convert "$SOURCE/tests/goldens/adapter/attack.pt" "$work/y.safetensors" --backbone "$BUNDLE"
 
 # A full disk, by the limit on a file's size: a clear error, and the run goes on when there is room again.
 full_disk() { (trap '' XFSZ; ulimit -f 16; train --set run.name=full); }

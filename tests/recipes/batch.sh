@@ -3,8 +3,6 @@
 source "$(dirname "$0")/recipe.sh"
 write_config "$work/config.json" '"train": {"steps": 2, "checkpoint_every": 0}'
 mkdir "$work/pictures" "$work/clips" "$work/broken"
-image=$(find "$SOURCE/examples/images" -name '*.jpg' | sort | head -n 1)
-video=$(find "$SOURCE/examples/videos" -name '*.mp4' | sort | head -n 1)
 cp "$image" "$work/pictures/a.jpg"; echo "a cat" >"$work/pictures/a.txt"
 cp "$video" "$work/clips/a.mp4"; echo "a dog" >"$work/clips/a.txt"
 echo "not a clip" >"$work/broken/a.mp4"; echo "a dog" >"$work/broken/a.txt"

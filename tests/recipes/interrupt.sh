@@ -4,7 +4,7 @@ source "$(dirname "$0")/recipe.sh"
 write_config "$work/config.json" '"train": {"steps": 40, "learning_rate": 0.01, "checkpoint_every": 0}'
 succeeds "uninterrupted run" train --set run.name=whole
 
-train --set run.name=stopped >"$work/out" 2>"$work/err" &
+"$JOINTTUNER" train --config "$work/config.json" --set run.name=stopped >"$work/out" 2>"$work/err" &
 process=$!
 for _ in $(seq 300); do [ -s "$work/runs/stopped/metrics.jsonl" ] && break; sleep 0.05; done
 kill -INT $process
@@ -18,7 +18,7 @@ succeeds "resumed run" train --set run.name=stopped --resume
 equal "after Ctrl-C" "$work/runs/whole/adapter.safetensors" "$work/runs/stopped/adapter.safetensors"
 
 # A second Ctrl-C ends at once; what was there stays usable.
-train --set run.name=twice >"$work/out" 2>"$work/err" &
+"$JOINTTUNER" train --config "$work/config.json" --set run.name=twice >"$work/out" 2>"$work/err" &
 process=$!
 for _ in $(seq 300); do [ -s "$work/runs/twice/metrics.jsonl" ] && break; sleep 0.05; done
 kill -INT $process; kill -INT $process

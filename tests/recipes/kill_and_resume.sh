@@ -14,7 +14,7 @@ kills=0 tries=0
 while [ $kills -lt 10 ]; do
   tries=$((tries + 1))
   [ $tries -le 200 ] || fail "only $kills kills in 200 tries"
-  train --set run.name=killed --resume >"$work/out" 2>"$work/err" &
+  "$JOINTTUNER" train --config "$work/config.json" --set run.name=killed --resume >"$work/out" 2>"$work/err" &
   process=$!
   delay_ms=$((RANDOM * whole_ms / 32768 / 3 + 50))
   sleep "$(printf '%d.%03d' $((delay_ms / 1000)) $((delay_ms % 1000)))"
