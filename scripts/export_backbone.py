@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -125,6 +126,7 @@ def main(argv=None):
     def progress(text):
         print(f"[{time.monotonic() - started:6.1f} s] {text}", file=sys.stderr, flush=True)
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))   # as Ctrl-C: the temporary folder goes
     progress("starting")
     try:
         export(arguments, progress)

@@ -2,10 +2,10 @@
 """Compares what jointtuner wrote with what the oracles wrote; prints the differences and exits non-zero when one is too large.
 
     compare.py training RUN ORACLE_OUTPUT                  every loss of metrics.jsonl to 1e-4, the adapter to 1e-3 (relative L2)
-    compare.py sampling LATENTS ORACLE_SAFETENSORS [--frames SAFETENSORS] [--video MP4]
+    compare.py sampling LATENTS ORACLE_SAFETENSORS [--frames FRAMES] [--video MP4]
                                                            latents to 1e-3 (relative L2), frames to 1 grey level on average
 
---frames: a file whose tensor `frames` is uint8 [F,H,W,3]. --video: an mp4 is lossy (and random models paint saturated noise, its worst case), so
+--frames: a folder of PNG files in order, or a safetensors file whose tensor `frames` is uint8 [F,H,W,3]. --video: an mp4 is lossy (and random models paint saturated noise, its worst case), so
 means over 8x8 pixels are compared, to 3 grey levels; swapped colours or a wrong scale are off by tens.
 
 Tolerances: fp32 rounding of other summation orders grows through optimiser steps and sampler steps; a wrong formula is off by far more.
@@ -29,6 +29,18 @@ def grey_levels(found, expected, block):
         sys.exit(f"frames are {tuple(found.shape)}, the oracle's {tuple(expected.shape)}")
     means = (torch.nn.functional.avg_pool2d(t.float().permute(0, 3, 1, 2), block) for t in (found, expected))
     return float((next(means) - next(means)).abs().mean())
+
+
+def read_frames(path):
+    """uint8 [F,H,W,3]"""
+    if not path.is_dir():
+        return load_file(path)["frames"]
+    import numpy as np
+    from PIL import Image
+    files = sorted(path.glob("*.png"))
+    if not files:
+        sys.exit(f"{path} holds no PNG files")
+    return torch.from_numpy(np.stack([np.asarray(Image.open(f).convert("RGB")) for f in files]))
 
 
 class Report:
@@ -64,7 +76,7 @@ def compare_sampling(arguments, report):
     expected = load_file(arguments.expected)
     report.line("latents", relative(load_file(arguments.found)["latents"], expected["latents"]), arguments.latents)
     if arguments.frames:
-        report.line("frames, mean grey levels", grey_levels(load_file(arguments.frames)["frames"], expected["frames"], 1), 1.0)
+        report.line("frames, mean grey levels", grey_levels(read_frames(arguments.frames), expected["frames"], 1), 1.0)
     if arguments.video:
         import av
         with av.open(str(arguments.video)) as container:
