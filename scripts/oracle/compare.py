@@ -5,8 +5,9 @@
     compare.py sampling LATENTS ORACLE_SAFETENSORS [--frames FRAMES] [--video MP4]
                                                            latents to 1e-3 (relative L2), frames to 1 grey level on average
 
---frames: a folder of PNG files in order, or a safetensors file whose tensor `frames` is uint8 [F,H,W,3]. --video: an mp4 is lossy (and random models paint saturated noise, its worst case), so
-means over 8x8 pixels are compared, to 3 grey levels; swapped colours or a wrong scale are off by tens.
+--frames: a folder of PNG files in order, or a safetensors file whose tensor `frames` is uint8 [F,H,W,3].
+--video: an mp4 is lossy (and random models paint saturated noise, its worst case), so means over 8x8 pixels are compared, to 3 grey
+levels; swapped colours or a wrong scale are off by tens.
 
 Tolerances: fp32 rounding of other summation orders grows through optimiser steps and sampler steps; a wrong formula is off by far more.
 """
