@@ -34,6 +34,17 @@ TEST(FrozenModule, weights_equal_those_of_the_plain_loader_and_need_no_gradient)
   }
 }
 
+TEST(FrozenModule, trainable_parameters_of_the_file_are_frozen) {
+  const testing::TemporaryFolder folder;
+  torch::jit::Module module("Scale");
+  module.register_parameter("weight", at::ones({3}).requires_grad_(true), false);
+  module.define("def forward(self, x):\n  return x * self.weight\n");
+  module.save((folder / "scale.pt").string());
+  const FrozenModule frozen = load(folder / "scale.pt", {{"forward", 1}});
+  EXPECT_FALSE(frozen.module().attr("weight").toTensor().requires_grad());
+  EXPECT_FALSE(FrozenMethod(frozen, "forward", at::kCPU).run({at::ones({2, 3})}).at(0).requires_grad());
+}
+
 TEST(FrozenModule, weights_outlive_a_replaced_file) {
   const BundleCopy copy;
   const std::filesystem::path file = copy.path() / "text_encoder.pt";
