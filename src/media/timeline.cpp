@@ -118,16 +118,17 @@ int64_t FrameStamps::next(const AVFrame& frame) {
     return frame.pts;
   }
   int64_t stamp = frame.best_effort_timestamp;
-  if (stamp == AV_NOPTS_VALUE || (started_ && stamp <= last_)) {
+  guessed_ = stamp == AV_NOPTS_VALUE || (started_ && stamp <= last_);
+  if (guessed_) {
     stamp = started_ ? last_ + frame_duration_ : 0;
-    from_rate_ = true;
   }
+  any_ = any_ || !guessed_;
   started_ = true;
   last_ = stamp;
   return stamp;
 }
 
-int64_t FrameStamps::duration(const AVFrame& frame) const { return from_rate_ ? frame_duration_ : frame.pkt_duration; }
+int64_t FrameStamps::duration(const AVFrame& frame) const { return guessed_ ? 0 : frame.pkt_duration; }
 
 Timeline decoded_timeline(const std::filesystem::path& path) {
   VideoStream stream(path);
@@ -150,7 +151,7 @@ Timeline decoded_timeline(const std::filesystem::path& path) {
     throw Error(fmt::format("{}: its video stream holds no picture that can be decoded{}; it is cut off or damaged",
                             path.string(), libav::last_complaint()));
   }
-  timeline.source = frame_stamps.from_rate() ? Timeline::Source::rate : Timeline::Source::decoder;
+  timeline.source = frame_stamps.any() ? Timeline::Source::decoder : Timeline::Source::rate;
   timeline.end = timeline_end(timeline.stamps, last_duration, stream.stream());
   return timeline;
 }

@@ -49,7 +49,9 @@ class FrameStamps {
  public:
   FrameStamps(Timeline::Source source, const AVStream& stream);
   int64_t next(const AVFrame& frame);
-  bool from_rate() const { return from_rate_; }
+  // Whether any frame carried a stamp of its own.
+  bool any() const { return any_; }
+  // Of the frame asked about last; 0 = unknown.
   int64_t duration(const AVFrame& frame) const;
 
  private:
@@ -58,7 +60,8 @@ class FrameStamps {
   int64_t frame_duration_;  // by the stated rate, at least 1
   bool started_ = false;
   int64_t last_ = 0;
-  bool from_rate_ = false;
+  bool any_ = false;
+  bool guessed_ = false;  // the last one
 };
 
 // Decodes everything, for streams whose packets carry no stamps.

@@ -105,7 +105,7 @@ double last_start_s(double duration_s, const ClipRequest& request) {
 }
 
 VideoInfo probe_video(const fs::path& path) {
-  const ClipRequest first{.start_s = 0, .fps = 1, .frames = 1, .size = {}, .fit = Fit::cover};
+  const ClipRequest first{.start_s = 0, .fps = 1, .frames = 1};
   VideoInfo info;
   const Timeline timeline =
       take_picked(path, first, ScanTo::end_of_file, [&](Picks, const VideoStream& stream, const AVFrame& frame) {
@@ -157,7 +157,9 @@ Tensor read_clip(const fs::path& path, const ClipRequest& request) {
                               path.string(), clip.size(1), clip.size(2), rgb.rows, rgb.cols));
     }
     fit_mat(rgb, mat_view(clip.select(0, picks.first)), request.fit);
-    clip.narrow(0, picks.first, picks.second - picks.first).copy_(clip.select(0, picks.first));
+    for (int64_t pick = picks.first + 1; pick < picks.second; ++pick) {
+      clip.select(0, pick).copy_(clip.select(0, picks.first));
+    }
   });
   return clip;
 }

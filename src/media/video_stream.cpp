@@ -25,6 +25,11 @@ VideoStream::VideoStream(std::filesystem::path path) : path_(std::move(path)) {
   }
   input_.reset(opened);
   checked(avformat_find_stream_info(opened, nullptr), path_, "find out what streams it has");
+  if (opened->nb_streams == 0) {
+    throw Error(fmt::format(
+        "{}: expected a video, found a {} file without any stream{}; it is cut off or damaged, copy it again",
+        path_.string(), opened->iformat->name, libav::last_complaint()));
+  }
   const int index = av_find_best_stream(opened, AVMEDIA_TYPE_VIDEO, -1, -1, &decoder_, 0);
   if (index == AVERROR_DECODER_NOT_FOUND) {
     throw Error(
@@ -73,9 +78,10 @@ FrameDecoder::FrameDecoder(const VideoStream& stream)
 }
 
 void FrameDecoder::fail(int code) const {
-  throw Error(fmt::format(
-      "{}: its pictures cannot be decoded near {:.3f} s of its own clock: {}; it is damaged, copy or re-encode it",
-      stream_.path().string(), reached_s_, libav::reason(code)));
+  throw Error(
+      fmt::format("{}: its pictures cannot be decoded near {:.3f} s of its own clock: {}; it is cut off or damaged, "
+                  "copy it again or re-encode it",
+                  stream_.path().string(), reached_s_, libav::reason(code)));
 }
 
 void FrameDecoder::send(const AVPacket* packet, bool wanted) {

@@ -13,7 +13,7 @@ using at::Tensor;
 struct Sheet {
   std::vector<std::string> column_labels;  // as many as the grid has columns; all may be empty
   std::vector<std::string> row_labels;     // as many as the grid has rows; all may be empty
-  std::vector<Tensor> cells;        // row by row: uint8 [H,W,3] a picture, [F,H,W,3] a video, undefined = left blank
+  std::vector<Tensor> cells = {};   // row by row: uint8 [H,W,3] a picture, [F,H,W,3] a video, undefined = left blank
   int64_t frames_per_video = 4;     // shown side by side, evenly spaced, the first and the last among them
   int64_t picture_height_px = 160;  // every picture is scaled to this height, keeping its aspect
 };

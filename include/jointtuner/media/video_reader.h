@@ -40,7 +40,8 @@ struct ClipRequest {
   double start_s = 0;
   double fps = 8;
   int64_t frames = 16;
-  std::optional<Size> size;  // when set, each frame is fitted as soon as it is decoded; full-size frames are not kept
+  std::optional<Size> size =
+      std::nullopt;  // when set, each frame is fitted as soon as it is decoded; full-size frames are not kept
   Fit fit = Fit::cover;
 };
 
