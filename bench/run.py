@@ -25,7 +25,7 @@ arguments = parser.parse_args()
 work = arguments.work
 os.environ.update(OMP_NUM_THREADS="2", OMP_WAIT_POLICY="passive", HF_HUB_OFFLINE="1")
 pipeline, bundle = str(work / "mid_pipeline"), str(work / "mid_bundle")
-video = str(here.parent / "examples" / "clips")
+video = str(here.parent / "examples" / "videos")
 
 
 class Worker:
@@ -87,7 +87,7 @@ def training_runs():
         return
     config = {"run": {"output": str(work / "runs"), "name": "bench", "seed": 0, "device": "cpu", "threads": 2},
               "backbone": {"bundle": bundle},
-              "data": {"images": [{"path": str(here.parent / "examples/cat")}], "videos": [{"path": video}], "height": 256, "width": 256,
+              "data": {"images": [{"path": str(here.parent / "examples/images")}], "videos": [{"path": video}], "height": 256, "width": 256,
                        "frames": 8, "fps": 8, "cache": str(work / "cache")},
               "adapter": {"rank": 32, "dropout": 0.1, "gate_pooling": "batch"},
               "train": {"steps": 3, "checkpoint_every": 0}}

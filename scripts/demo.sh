@@ -39,7 +39,7 @@ say "what the run will use"
 say "training"
 "$program" train "${run[@]}" --resume
 say "sampling"
-"$program" sample --run demo/run --prompt "a cat riding a bicycle" --prompt "a cat running in the forest" --seed 1 --seed 2 --output demo/samples
+"$program" sample --run demo/run --prompt "a tabby cat yawns and stretches its arms" --prompt "a tabby cat on a beach stretches its arms" --seed 1 --seed 2 --output demo/samples
 
 say "done in $((SECONDS - began)) s; look at"
 printf '%s\n' demo/run/report.html demo/samples/sheet.png demo/samples/*.mp4

@@ -5,8 +5,10 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <charconv>
+#include <cstdint>
 #include <cstring>
 #include <fstream>
 #include <sstream>
@@ -27,9 +29,11 @@ std::string reason() { return std::strerror(errno); }
 
 /// "report.html" -> "report.partial-4711.html": the extension stays, since writers pick a format by it; the process number
 /// tells leftovers of the dead from files of the living.
+/// The count behind it keeps threads of one process apart.
 fs::path temporary_name(const fs::path& path) {
+  static std::atomic<uint64_t> count{0};
   return path.parent_path() /
-         fmt::format("{}{}{}{}", path.stem().string(), kMark, ::getpid(), path.extension().string());
+         fmt::format("{}{}{}-{}{}", path.stem().string(), kMark, ::getpid(), ++count, path.extension().string());
 }
 
 class FileDescriptor {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A backbone exported for real; training steps and sampled videos compared with the real diffusers and transformers classes.
 source "$(dirname "$0")/recipe.sh"
-: "${PYTHON:?}"
+[ -n "${PYTHON:-}" ] || { echo "skipped: run scripts/setup.sh --export first"; exit 77; }
 oracle=$SOURCE/scripts/oracle
 export PYTHONPATH=$oracle
 
