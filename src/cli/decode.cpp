@@ -46,11 +46,12 @@ void decode(const Arguments& a) {
   const sample::SampleOptions options = config::parse_run_config("{}", "command line", a.overrides).sample;
   if (!a.output.empty() && a.latents.size() > 1)
     throw UsageError("--output names one video; give one --latents with it");
+  if (!a.output.empty()) sample::video_format(a.output);
   for (const fs::path latents : a.latents) {
     const auto bundle = backbone::Bundle::open(a.backbone.empty() ? stated_bundle(latents) : fs::path(a.backbone));
-    const fs::path mp4 = a.output.empty() ? video_beside(latents) : fs::path(a.output);
-    sample::decode_latents_file(bundle, device, latents, mp4, options);
-    fmt::print("{}\n", mp4.string());
+    const fs::path output = a.output.empty() ? video_beside(latents) : fs::path(a.output);
+    sample::decode_latents_file(bundle, device, latents, output, options);
+    fmt::print("{}\n", output.string());
   }
 }
 
@@ -58,17 +59,24 @@ void decode(const Arguments& a) {
 
 void add_decode(CLI::App& app) {
   auto a = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("decode", "Repeat only the last stage of sampling: latents to an mp4");
+  CLI::App* command =
+      app.add_subcommand("decode", "Repeat only the last stage of sampling: latents to a video or pictures");
   command->add_option("--latents", a->latents, "*.latents.safetensors that sample wrote (repeatable)")
       ->required()
       ->option_text("FILE");
   command->add_option("--backbone", a->backbone, "bundle folder; by default the one the latents were sampled with")
       ->option_text("BUNDLE");
-  command->add_option("--output", a->output, "video to write; by default beside the latents")->option_text("FILE.mp4");
+  command
+      ->add_option("--output", a->output,
+                   "what to write, by its name: x.mp4, x.gif, or a new folder (a name without extension) that gets "
+                   "lossless frames 0000.png, 0001.png, ...; by default an mp4 beside the latents")
+      ->option_text("PATH");
   add_sample_flags(*command, a->overrides, {"fps", "decode_slice", "decode_tile"});
   add_machine_options(*command, a->machine);
   command->footer(
       "Examples:\n"
+      "  jointtuner decode --latents x.latents.safetensors --output x.gif\n"
+      "  jointtuner decode --latents x.latents.safetensors --output x_frames\n"
       "  jointtuner decode --latents samples/001/000_a_corgi_s0.latents.safetensors\n"
       "  jointtuner decode --latents x.latents.safetensors --backbone bundles/zeroscope --decode-slice 1 --decode-tile "
       "256");

@@ -25,6 +25,7 @@ namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
 constexpr int64_t kPicturesOfOneColumn = 8, kPicturesOfMoreColumns = 4;  // frames a video on the contact sheet
+constexpr int kMostGifFps = 50;  // its delays are whole hundredths of a second, and viewers take less than two for ten
 
 backbone::Autoencoder loaded_autoencoder(const backbone::Bundle& bundle, at::Device device,
                                          const SampleOptions& options) {
@@ -66,6 +67,43 @@ media::Sheet empty_sheet(const std::vector<Video>& videos) {
   return sheet;
 }
 
+/// Throws unless the latents fit the bundle's autoencoder and, when they say so, were made for it.
+void check_made_for(const backbone::Bundle& bundle, const fs::path& path, const LatentsFile& file) {
+  const backbone::Manifest& manifest = bundle.manifest();
+  check_shape(file.latents, {1, manifest.latents.channels, -1, -1, -1},
+              fmt::format("{}: latents of the backbone {}", path.string(), manifest.source_name));
+  if (file.settings.empty()) return;
+  const auto stated = ordered_json::parse(file.settings).at("backbone");
+  const std::string made_for = stated.at("autoencoder_sha256"), found = bundle.sha256(manifest.autoencoder.file);
+  if (found != made_for)
+    throw Error(fmt::format(
+        "{}: made for the autoencoder {} of backbone {}, but {} has {}; give its own with --backbone", path.string(),
+        made_for.substr(0, 12), stated.at("name").get<std::string>(), bundle.path().string(), found.substr(0, 12)));
+}
+
+double frame_rate(const backbone::Bundle& bundle, const LatentsFile& file, const SampleOptions& options) {
+  if (options.fps != 0) return options.fps;
+  return file.settings.empty() ? bundle.manifest().preferred.fps
+                               : ordered_json::parse(file.settings).at("fps").get<double>();
+}
+
+VideoFormat checked_format(const fs::path& output, double fps) {
+  const VideoFormat format = video_format(output);
+  if (format == VideoFormat::gif && fps > kMostGifFps)
+    throw UsageError(fmt::format("{}: a GIF shows at most {} frames per second, not {:g}; give a lower --fps",
+                                 output.string(), kMostGifFps, fps));
+  if (format == VideoFormat::frames && fs::exists(output))
+    throw UsageError(fmt::format("{}: exists already and is not overwritten; name a new folder", output.string()));
+  return format;
+}
+
+void write_frames(const fs::path& folder, const at::Tensor& frames) {
+  write_folder_atomically(folder.has_filename() ? folder : folder.parent_path(), [&](const fs::path& temporary) {
+    for (int64_t i = 0; i < frames.size(0); ++i)
+      media::write_png(temporary / fmt::format("{:04}.png", i), frames.select(0, i));
+  });
+}
+
 }  // namespace
 
 void write_sample_list(const fs::path& folder, const std::vector<Video>& videos, const SampleOptions& options) {
@@ -102,25 +140,31 @@ void decode_videos(const backbone::Bundle& bundle, at::Device device, const fs::
   media::write_png(folder / "sheet.png", media::contact_sheet(sheet));
 }
 
+VideoFormat video_format(const fs::path& output) {
+  const std::string extension = output.extension().string();
+  if (extension == ".mp4") return VideoFormat::mp4;
+  if (extension == ".gif") return VideoFormat::gif;
+  if (extension.empty()) return VideoFormat::frames;
+  throw UsageError(fmt::format(
+      "{}: expected a name ending in .mp4 or .gif, or without extension for a folder of PNG files, found \"{}\"",
+      output.string(), extension));
+}
+
 void decode_latents_file(const backbone::Bundle& bundle, at::Device device, const fs::path& latents,
-                         const fs::path& mp4, const SampleOptions& options) {
+                         const fs::path& output, const SampleOptions& options) {
   const LatentsFile file = load_latents(latents);
-  const backbone::Manifest& manifest = bundle.manifest();
-  check_shape(file.latents, {1, manifest.latents.channels, -1, -1, -1},
-              fmt::format("{}: latents of the backbone {}", latents.string(), manifest.source_name));
-  double fps = options.fps;
-  if (!file.settings.empty()) {
-    const auto settings = ordered_json::parse(file.settings);
-    const std::string made_for = settings.at("backbone").at("autoencoder_sha256");
-    if (const std::string& found = bundle.sha256(manifest.autoencoder.file); found != made_for)
-      throw Error(
-          fmt::format("{}: made for the autoencoder {} of backbone {}, but {} has {}; give its own with --backbone",
-                      latents.string(), made_for.substr(0, 12), settings.at("backbone").at("name").get<std::string>(),
-                      bundle.path().string(), found.substr(0, 12)));
-    if (fps == 0) fps = settings.at("fps");
+  check_made_for(bundle, latents, file);
+  const double fps = frame_rate(bundle, file, options);
+  const VideoFormat format = checked_format(output, fps);
+  const at::Tensor frames = decoded(loaded_autoencoder(bundle, device, options), file.latents);
+  switch (format) {
+    case VideoFormat::mp4:
+      return media::write_mp4(output, frames, fps);
+    case VideoFormat::gif:
+      return media::write_gif(output, frames, fps);
+    case VideoFormat::frames:
+      return write_frames(output, frames);
   }
-  if (fps == 0) fps = manifest.preferred.fps;
-  media::write_mp4(mp4, decoded(loaded_autoencoder(bundle, device, options), file.latents), fps);
 }
 
 }  // namespace jointtuner::sample

@@ -30,9 +30,21 @@ void write_sample_list(const std::filesystem::path& folder, const std::vector<Vi
 void decode_videos(const backbone::Bundle& bundle, at::Device device, const std::filesystem::path& folder,
                    const std::vector<Video>& videos, const SampleOptions& options);
 
-/// Decodes one latents file to `mp4`. options: decode_slice, decode_tile; fps (0: the file's own, else what the bundle
-/// prefers). Throws Error when the latents were made for another autoencoder or do not fit this one.
+/// How a decoded video is written.
+enum class VideoFormat {
+  mp4,     ///< x.mp4: H.264, lossy
+  gif,     ///< x.gif: at most 50 frames per second
+  frames,  ///< a name without extension: a new folder of lossless PNG files 0000.png, 0001.png, ...
+};
+
+/// The format that the name `output` asks for; throws UsageError for another extension.
+VideoFormat video_format(const std::filesystem::path& output);
+
+/// Decodes one latents file to `output`, written as video_format(output) says. options: decode_slice, decode_tile; fps
+/// (0: the file's own, else what the bundle prefers). Throws, before anything is decoded: UsageError when `output` has
+/// another extension, asks for more frames per second than its format has, or is a folder that exists already; Error
+/// when the latents were made for another autoencoder or do not fit this one.
 void decode_latents_file(const backbone::Bundle& bundle, at::Device device, const std::filesystem::path& latents,
-                         const std::filesystem::path& mp4, const SampleOptions& options);
+                         const std::filesystem::path& output, const SampleOptions& options);
 
 }  // namespace jointtuner::sample
