@@ -48,7 +48,7 @@ struct Model {
       : bundle(backbone::Bundle::open(path)),
         program(bundle, at::kCPU, {.activation_checkpointing = checkpointed, .gated = true}),
         adapters(program.sites(), kRank, true, at::kCPU),
-        schedule(train::schedule_constants(bundle.manifest().schedule)),
+        schedule(bundle.manifest().schedule),
         prompt(draw({1, kTokens, bundle.manifest().text.embedding_width}, "prompt")) {
     adapters.initialize(0, bundle.manifest().denoiser.gate_init);
     for (size_t site = 0; site < adapters.size(); ++site) {
@@ -121,7 +121,7 @@ Unit sampling(const std::string& bundle) {
 Unit decoding(const std::string& video) {
   return [video] {
     media::ClipRequest request;
-    request.size = media::Size{.height = 256, .width = 256};
+    request.size = media::Size{256, 256};
     media::read_clip(video, request);
     return int64_t{1};
   };

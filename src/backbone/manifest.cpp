@@ -210,8 +210,8 @@ DenoiserManifest parse_denoiser(Object denoiser) {
   return result;
 }
 
-ScheduleManifest parse_schedule(Object schedule) {
-  ScheduleManifest result;
+diffusion::ScheduleConstants parse_schedule(Object schedule) {
+  diffusion::ScheduleConstants result;
   result.train_timesteps = schedule.integer("train_timesteps", 1, 1000000);
   result.beta_schedule = schedule.text("beta_schedule", {"linear", "scaled_linear", "squaredcos_cap_v2"});
   result.beta_start = schedule.number("beta_start", 0, 1);

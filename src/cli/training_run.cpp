@@ -104,7 +104,7 @@ fs::path train_run(const config::RunConfig& config, c10::Device device, bool res
   adapters.initialize(seed, manifest.denoiser.gate_init);
   write_facts(folder.path(), config, bundle, listing, adapters);
 
-  const diffusion::NoiseSchedule schedule(train::schedule_constants(manifest.schedule));
+  const diffusion::NoiseSchedule schedule(manifest.schedule);
   const data::JointBatches batches(data.items(), seed, config.train.batch, config.data.image_flip);
   const train::TrainingStep step(
       data, schedule, train::adapted_denoiser(program, adapters, config.adapter),

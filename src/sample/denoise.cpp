@@ -49,22 +49,6 @@ Tensor finite_on_cpu(const Tensor& latents, std::string_view what) {
 
 }  // namespace
 
-diffusion::ScheduleConstants schedule_constants(const backbone::ScheduleManifest& manifest) {
-  return {.train_timesteps = manifest.train_timesteps,
-          .beta_schedule = manifest.beta_schedule,
-          .beta_start = manifest.beta_start,
-          .beta_end = manifest.beta_end,
-          .prediction_type = manifest.prediction_type,
-          .rescale_zero_snr = manifest.rescale_zero_snr,
-          .snr_shift = manifest.snr_shift,
-          .timestep_spacing = manifest.timestep_spacing,
-          .steps_offset = manifest.steps_offset,
-          .final_alpha_one = manifest.final_alpha_one,
-          .clip_sample = manifest.clip_sample,
-          .clip_sample_range = manifest.clip_sample_range,
-          .default_sampler = manifest.default_sampler};
-}
-
 inject::AdapterRun adapter_run(const SampleOptions& options, const NamedAdapter& named,
                                const std::vector<adapter::Site>& sites) {
   inject::AdapterRun how;

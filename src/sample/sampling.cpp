@@ -70,7 +70,7 @@ Sampling::Sampling(const backbone::Bundle& bundle, at::Device device, const Samp
     : bundle_(&bundle),
       device_(device),
       options_(resolved(options, bundle.manifest())),
-      schedule_(schedule_constants(bundle.manifest().schedule)) {
+      schedule_(bundle.manifest().schedule) {
   const std::vector<int64_t> shape = latents_shape(options_, bundle.manifest());
   if (!initial_latents.empty()) {
     given_latents_ = load_latents(initial_latents).latents;

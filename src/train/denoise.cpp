@@ -15,20 +15,4 @@ Denoise adapted_denoiser(const inject::GraphProgram& program, const adapter::Ada
   };
 }
 
-diffusion::ScheduleConstants schedule_constants(const backbone::ScheduleManifest& schedule) {
-  return {.train_timesteps = schedule.train_timesteps,
-          .beta_schedule = schedule.beta_schedule,
-          .beta_start = schedule.beta_start,
-          .beta_end = schedule.beta_end,
-          .prediction_type = schedule.prediction_type,
-          .rescale_zero_snr = schedule.rescale_zero_snr,
-          .snr_shift = schedule.snr_shift,
-          .timestep_spacing = schedule.timestep_spacing,
-          .steps_offset = schedule.steps_offset,
-          .final_alpha_one = schedule.final_alpha_one,
-          .clip_sample = schedule.clip_sample,
-          .clip_sample_range = schedule.clip_sample_range,
-          .default_sampler = schedule.default_sampler};
-}
-
 }  // namespace jointtuner::train

@@ -21,7 +21,7 @@ const std::map<std::string, std::set<std::string>> kTable{
     {"diffusion", {"kernels"}},
     {"adapter", {"kernels"}},
     {"data", {"media"}},
-    {"backbone", {"text"}},
+    {"backbone", {"text", "diffusion"}},
     {"inject", {"backbone", "adapter"}},
     {"train", {"data", "diffusion", "inject"}},
     {"sample", {"media", "diffusion", "inject"}},

@@ -25,7 +25,7 @@ struct NanoRun {
         program(bundle, at::kCPU, {.activation_checkpointing = checkpointing, .gated = true}),
         adapters(program.sites(), kRank, true, at::kCPU),
         batches(data.items(), kSeed, 1, 0.0),
-        step(data, diffusion::NoiseSchedule(schedule_constants(bundle.manifest().schedule)),
+        step(data, diffusion::NoiseSchedule(bundle.manifest().schedule),
              adapted_denoiser(program, adapters, {.rank = kRank, .dropout = 0.1}), fake_settings()),
         folder(path, fake_identity(), resume) {
     adapters.initialize(kSeed, bundle.manifest().denoiser.gate_init);

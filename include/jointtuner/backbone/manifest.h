@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "jointtuner/diffusion/schedule_constants.h"
+
 namespace jointtuner::backbone {
 
 inline constexpr int64_t kBundleVersion = 1;  // the one format version that is read
@@ -40,21 +42,6 @@ struct DenoiserManifest {
   std::string gate_init;  // "uniform": U(-1/sqrt(K), 1/sqrt(K)); "normal": N(0, (1/R)^2)
   std::vector<std::string>
       segments;  // ECMAScript regexes, full match of a module path below module_root: checkpoint segments
-};
-
-struct ScheduleManifest {
-  int64_t train_timesteps = 1000;
-  std::string beta_schedule;  // linear, scaled_linear, squaredcos_cap_v2
-  double beta_start = 0, beta_end = 0;
-  std::string prediction_type;  // epsilon, v_prediction, sample
-  bool rescale_zero_snr = false;
-  double snr_shift = 1;
-  std::string timestep_spacing;  // leading, trailing, linspace
-  int64_t steps_offset = 0;
-  bool final_alpha_one = false;
-  bool clip_sample = false;
-  double clip_sample_range = 1;
-  std::string default_sampler;  // ddim, dpmpp_2m
 };
 
 struct LatentsManifest {
@@ -96,7 +83,7 @@ struct Manifest {
   std::map<std::string, FileManifest> files;
   std::map<std::string, std::string> exporter;  // package -> version
   DenoiserManifest denoiser;
-  ScheduleManifest schedule;
+  diffusion::ScheduleConstants schedule;
   LatentsManifest latents;
   AutoencoderManifest autoencoder;
   TextManifest text;

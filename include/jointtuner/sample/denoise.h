@@ -10,7 +10,6 @@
 
 #include "jointtuner/adapter/adapter_file.h"
 #include "jointtuner/adapter/adapter_set.h"
-#include "jointtuner/backbone/manifest.h"
 #include "jointtuner/diffusion/schedule_constants.h"
 #include "jointtuner/inject/graph_program.h"
 #include "jointtuner/sample/options.h"
@@ -18,9 +17,6 @@
 namespace jointtuner::sample {
 
 using at::Tensor;
-
-/// The bundle's schedule as diffusion takes it, name by name.
-diffusion::ScheduleConstants schedule_constants(const backbone::ScheduleManifest& manifest);
 
 /// The adapters that a video is sampled with, and how they were trained.
 struct NamedAdapter {

@@ -8,7 +8,6 @@
 
 #include "jointtuner/adapter/adapter_set.h"
 #include "jointtuner/adapter/options.h"
-#include "jointtuner/diffusion/schedule_constants.h"
 #include "jointtuner/inject/graph_program.h"
 
 namespace jointtuner::train {
@@ -24,8 +23,5 @@ using Denoise = std::function<Tensor(const Tensor& latents, const Tensor& timest
 /// references to both.
 Denoise adapted_denoiser(const inject::GraphProgram& program, const adapter::AdapterSet& adapters,
                          const adapter::AdapterOptions& options);
-
-/// The noise schedule's constants, as the bundle states them.
-diffusion::ScheduleConstants schedule_constants(const backbone::ScheduleManifest& schedule);
 
 }  // namespace jointtuner::train
