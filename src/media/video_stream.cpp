@@ -8,6 +8,26 @@
 namespace jointtuner::media {
 using libav::checked;
 
+namespace {
+
+// mp4 and mov: everything that is needed stands in the index; decoding the first frames to find it out would take
+// longer than the rest of opening.
+bool tells_all_in_header(const AVFormatContext& input) {
+  if (std::string_view(input.iformat->name).substr(0, 4) != "mov,") {
+    return false;
+  }
+  for (unsigned i = 0; i < input.nb_streams; ++i) {
+    const AVStream& stream = *input.streams[i];
+    if (stream.codecpar->codec_type == AVMEDIA_TYPE_VIDEO &&
+        (stream.codecpar->width <= 0 || stream.codecpar->extradata_size == 0 || stream.avg_frame_rate.num <= 0)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
 VideoStream::VideoStream(std::filesystem::path path) : path_(std::move(path)) {
   check_media_file(path_, "a video");
   libav::take_over_messages();
@@ -24,7 +44,9 @@ VideoStream::VideoStream(std::filesystem::path path) : path_(std::move(path)) {
         path_.string(), libav::reason(code)));
   }
   input_.reset(opened);
-  checked(avformat_find_stream_info(opened, nullptr), path_, "find out what streams it has");
+  if (!tells_all_in_header(*opened)) {
+    checked(avformat_find_stream_info(opened, nullptr), path_, "find out what streams it has");
+  }
   if (opened->nb_streams == 0) {
     throw Error(fmt::format(
         "{}: expected a video, found a {} file without any stream{}; it is cut off or damaged, copy it again",
