@@ -6,21 +6,9 @@
 namespace jointtuner::media {
 namespace {
 
-constexpr uint8_t kEndOfImage = 0xD9, kStartOfScan = 0xDA, kTemporary = 0x01;
+constexpr uint8_t kStuffed = 0x00, kTemporary = 0x01, kEndOfImage = 0xD9;
 
 bool is_restart(uint8_t marker) { return marker >= 0xD0 && marker <= 0xD7; }
-
-// First position >= from that holds 0xFF followed by a marker that ends entropy-coded data.
-size_t end_of_scan(std::string_view bytes, size_t from) {
-  for (size_t at = bytes.find('\xFF', from); at != std::string_view::npos && at + 1 < bytes.size();
-       at = bytes.find('\xFF', at + 1)) {
-    const auto next = static_cast<uint8_t>(bytes[at + 1]);
-    if (next != 0x00 && next != 0xFF && !is_restart(next)) {
-      return at;
-    }
-  }
-  return bytes.size();
-}
 
 }  // namespace
 
@@ -40,16 +28,13 @@ bool has_jpeg_end(std::string_view bytes) {
     if (marker == kEndOfImage) {
       return true;
     }
-    if (marker == 0 || is_restart(marker) || marker == kTemporary) {
-      continue;
+    if (marker == kStuffed || is_restart(marker) || marker == kTemporary) {
+      continue;  // entropy-coded data, or a marker without a length
     }
     if (at + 2 > bytes.size()) {
       return false;
     }
     at += static_cast<uint8_t>(bytes[at]) * 256U + static_cast<uint8_t>(bytes[at + 1]);
-    if (marker == kStartOfScan) {
-      at = end_of_scan(bytes, at);
-    }
   }
 }
 

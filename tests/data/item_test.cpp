@@ -169,6 +169,9 @@ TEST_F(ListItems, NothingLeftIsAnErrorEvenWhenSkipping) {
 TEST_F(ListItems, DataHashFollowsContentAndCaption) {
   const std::string before = data_hash(list_items(options_).items);
   EXPECT_EQ(data_hash(list_items(options_).items), before);
+  options_.videos[0].start_s = 0.125;
+  EXPECT_NE(data_hash(list_items(options_).items), before);
+  options_.videos[0].start_s = 0;
   fs::rename(images() / "b.png", images() / "c.png");
   fs::rename(images() / "b.txt", images() / "c.txt");
   EXPECT_EQ(data_hash(list_items(options_).items), before);  // a name is no content

@@ -207,6 +207,18 @@ TEST(ReadClip, RefusesDamageInWhatItNeeds) {
                "damaged");
 }
 
+// Six bytes inside one picture: the decoder conceals the hole without an error of its own, and only marks the picture.
+TEST(ReadClip, RefusesConcealedPictures) {
+  const TemporaryFolder folder;
+  std::string bytes = read_file(media_file("plain.mp4"));
+  for (size_t at = 3052; at < 3058; ++at) {
+    bytes[at] = static_cast<char>(bytes[at] ^ 0x5A);
+  }
+  write_atomically(folder / "concealed.mp4", bytes);
+  EXPECT_ERROR(read_clip(folder / "concealed.mp4", {.start_s = 0, .fps = 25, .frames = 24}), Error, "concealed.mp4",
+               "picture at", "damaged");
+}
+
 TEST(ReadClip, FileNamesAreNotUrls) {
   const TemporaryFolder folder;
   const auto odd = folder / "http:%02d é.mp4";
