@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "commands.h"
-#include "machine.h"
+#include "config_arguments.h"
 #include "run_check.h"
 
 namespace jointtuner::cli {
@@ -12,17 +12,14 @@ namespace {
 
 struct Arguments {
   Machine machine;
-  std::string config;
-  std::vector<std::string> changes;
+  ConfigArguments config;
 };
 
 void check(const Arguments& a) {
-  std::vector<std::string> texts = a.changes;
-  for (const std::string& text : overrides(a.machine)) texts.push_back(text);
-  const config::RunConfig config = config::load_run_config(a.config, texts);
+  const config::RunConfig config = loaded_config(a.config, a.machine);
   prepare(a.machine, config.run);
   Problems problems;
-  fmt::print("{}", run_check(config, a.config, problems));
+  fmt::print("{}", run_check(config, a.config.file, problems));
   if (problems.found().empty()) {
     fmt::print("no problems found\n");
     return;
@@ -31,7 +28,7 @@ void check(const Arguments& a) {
   for (const std::string& problem : problems.found()) fmt::print("  - {}\n", problem);
   std::fflush(stdout);
   throw Error(fmt::format("{} problem{} in {}: {}", problems.found().size(), problems.found().size() == 1 ? "" : "s",
-                          a.config, problems.found().front()));
+                          a.config.file, problems.found().front()));
 }
 
 }  // namespace
@@ -40,10 +37,7 @@ void add_check(CLI::App& app) {
   auto a = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand(
       "check", "List every picture, clip and caption as it will be used, sites, parameters and all problems");
-  command->add_option("--config", a->config, "run config, JSON")->required()->option_text("FILE");
-  command->add_option("--set", a->changes, "change of the config, as for train (repeatable)")
-      ->option_text("PATH=VALUE")
-      ->take_all();
+  add_config_options(*command, a->config);
   add_machine_options(*command, a->machine);
   command->footer(
       "Nothing is trained, encoded or written, and no GPU memory is used. All problems are listed; with any, the exit\n"

@@ -65,12 +65,15 @@ void add_convert(CLI::App& app) {
                    "how an imported list pools its gates when sampled: sample, or batch as the published code")
       ->check(CLI::IsMember({"sample", "batch"}))
       ->option_text("NAME");
-  command->add_flag("--ungated", a->ungated,
-                    "write a plain LoRA (diffusers and PEFT names) with a constant in place of the gates");
+  CLI::Option* ungated = command->add_flag(
+      "--ungated", a->ungated, "write a plain LoRA (diffusers and PEFT names) with a constant in place of the gates");
   command->add_option("--gate", a->gate, "that constant; metrics.jsonl of a run tells its mean gate (default 0.5)")
       ->check(CLI::Range(0.0, 1.0))
+      ->needs(ungated)
       ->option_text("X");
-  command->add_option("--prefix", a->prefix, "before each name of a plain LoRA (default unet.)")->option_text("TEXT");
+  command->add_option("--prefix", a->prefix, "before each name of a plain LoRA (default unet.)")
+      ->needs(ungated)
+      ->option_text("TEXT");
   add_machine_options(*command, a->machine);
   command->footer(
       "Examples:\n"

@@ -74,7 +74,8 @@ void add_decode(CLI::App& app) {
   add_sample_flags(*command, a->overrides, {"fps", "decode_slice", "decode_tile"});
   add_machine_options(*command, a->machine);
   command->footer(
-      "Examples:\n"
+      "Without --fps the video keeps the rate that it was sampled with.\n"
+      "\nExamples:\n"
       "  jointtuner decode --latents x.latents.safetensors --output x.gif\n"
       "  jointtuner decode --latents x.latents.safetensors --output x_frames\n"
       "  jointtuner decode --latents samples/001/000_a_corgi_s0.latents.safetensors\n"

@@ -2,8 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
-
+#include "adapter_source.h"
 #include "facts.h"
 #include "jointtuner/adapter/adapter_file.h"
 #include "jointtuner/adapter/published_list.h"
@@ -123,7 +122,7 @@ Json published_of(const fs::path& path) {
   Json out = described("published list", path);
   out["tensors"] = tensors.size();
   if (tensors.size() >= 2 && tensors[0].dim() == 2) {
-    const bool gated = tensors.size() % 3 == 0 && tensors[2].size(0) == 1;
+    const bool gated = tensors.size() % 3 == 0 && tensors[2].dim() == 2 && tensors[2].size(0) == 1;
     out["rank"] = tensors[0].size(1);
     out["sites"] = tensors.size() / (gated ? 3 : 2);
     out["gate"] = gated ? "yes" : "no (plain LoRA)";
@@ -133,12 +132,6 @@ Json published_of(const fs::path& path) {
   out["parameters"] = values;
   out["use"] = "jointtuner convert it with --backbone BUNDLE: it does not say which layers it is for";
   return out;
-}
-
-std::string first_bytes(const fs::path& path) {
-  std::string bytes(4, '\0');
-  std::ifstream(path, std::ios::binary).read(bytes.data(), 4);
-  return bytes;
 }
 
 }  // namespace
@@ -152,7 +145,7 @@ Json inspected(const fs::path& path) {
     throw Error(fmt::format(
         "{}: neither a bundle (bundle.json), nor a run (config.json), nor a checkpoint (state.json)", path.string()));
   }
-  Json out = first_bytes(path) == "PK\x03\x04" ? published_of(path) : safetensors_of(path);
+  Json out = is_published_list(path) ? published_of(path) : safetensors_of(path);
   out["bytes"] = fs::file_size(path);
   out["sha256"] = sha256_file(path);
   return out;

@@ -6,11 +6,11 @@
 #include <CLI/App.hpp>
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "jointtuner/base/device.h"
 #include "jointtuner/base/log.h"
+#include "json_text.h"
 
 namespace jointtuner::cli {
 namespace {
@@ -39,7 +39,7 @@ void add_machine_options(CLI::App& command, Machine& machine) {
 
 std::vector<std::string> overrides(const Machine& machine) {
   std::vector<std::string> texts;
-  if (!machine.device.empty()) texts.push_back("run.device=" + nlohmann::json(machine.device).dump());
+  if (!machine.device.empty()) texts.push_back("run.device=" + json_text("--device", machine.device));
   if (machine.threads > 0) texts.push_back(fmt::format("run.threads={}", machine.threads));
   return texts;
 }

@@ -2,14 +2,15 @@
 
 #include <CLI/App.hpp>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "adapter_choice.h"
 #include "commands.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/interrupt.h"
 #include "jointtuner/config/run_config.h"
+#include "jointtuner/sample/latents_file.h"
 #include "jointtuner/sample/sampling.h"
+#include "json_text.h"
 #include "machine.h"
 #include "prompts.h"
 #include "sample_flags.h"
@@ -33,7 +34,7 @@ config::RunConfig resolved_config(const Arguments& a) {
     throw UsageError("name what to sample from: --run runs/NAME, or --backbone BUNDLE with --adapter FILE");
   std::vector<std::string> texts = overrides(a.machine);
   texts.insert(texts.end(), a.overrides.begin(), a.overrides.end());
-  if (!a.backbone.empty()) texts.push_back("backbone.bundle=" + nlohmann::json(a.backbone).dump());
+  if (!a.backbone.empty()) texts.push_back("backbone.bundle=" + json_text("--backbone", a.backbone));
   config::RunConfig config = a.adapters.run.empty()
                                  ? config::parse_run_config("{}", "command line", texts)
                                  : config::load_run_config(fs::path(a.adapters.run) / "config.json", texts);
@@ -64,9 +65,9 @@ void run_sample(const Arguments& a) {
   if (a.latents_only)
     sample::write_sample_list(folder, videos, sampling.options());
   else
-    sample::decode_videos(bundle, device, folder, videos, sampling.options());
-  for (const sample::Video& video : videos)
-    fmt::print("{}\n", (folder / (video.name + (a.latents_only ? ".latents.safetensors" : ".mp4"))).string());
+    sampling.decode(folder, videos);
+  const std::string ending(a.latents_only ? sample::kLatentsEnding : ".mp4");
+  for (const sample::Video& video : videos) fmt::print("{}\n", (folder / (video.name + ending)).string());
   if (!a.latents_only) fmt::print("{}\n", (folder / "sheet.png").string());
 }
 

@@ -4,10 +4,10 @@
 
 #include <CLI/App.hpp>
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <type_traits>
 
 #include "jointtuner/sample/options.h"
+#include "json_text.h"
 
 namespace jointtuner::cli {
 namespace {
@@ -21,10 +21,6 @@ const char* kind_of(bool text, bool whole) { return text ? "TEXT" : whole ? "N" 
 
 }  // namespace
 
-std::string override_text(const std::string& name, const std::string& json) {
-  return fmt::format("sample.{}={}", name, json);
-}
-
 void add_sample_flags(CLI::App& command, std::vector<std::string>& overrides, const std::vector<std::string>& only) {
   sample::SampleOptions defaults;
   sample::SampleOptions::fields(
@@ -34,7 +30,7 @@ void add_sample_flags(CLI::App& command, std::vector<std::string>& overrides, co
         if constexpr (kText || std::is_arithmetic_v<Member>) {
           if (!only.empty() && std::find(only.begin(), only.end(), name) == only.end()) return;
           const auto take = [name, &overrides](const std::string& value) {
-            overrides.push_back(override_text(name, kText ? nlohmann::json(value).dump() : value));
+            overrides.push_back(fmt::format("sample.{}={}", name, kText ? json_text(flag_of(name), value) : value));
           };
           command.add_option_function<std::string>(flag_of(name), take, meaning)
               ->option_text(kind_of(kText, std::is_integral_v<Member>));

@@ -14,7 +14,4 @@ namespace jointtuner::cli {
 void add_sample_flags(CLI::App& command, std::vector<std::string>& overrides,
                       const std::vector<std::string>& only = {});
 
-/// `name` = `value` (any JSON) as a --set text.
-std::string override_text(const std::string& name, const std::string& json);
-
 }  // namespace jointtuner::cli

@@ -4,11 +4,10 @@
 #include <memory>
 
 #include "commands.h"
+#include "config_arguments.h"
 #include "jointtuner/base/interrupt.h"
-#include "jointtuner/base/log.h"
 #include "jointtuner/config/validate.h"
 #include "jointtuner/evaluate/run_report.h"
-#include "machine.h"
 #include "training_run.h"
 
 namespace jointtuner::cli {
@@ -18,16 +17,13 @@ namespace fs = std::filesystem;
 
 struct Arguments {
   Machine machine;
-  std::string config;
-  std::vector<std::string> changes;
+  ConfigArguments config;
   bool resume = false;
 };
 
 void run_train(const Arguments& a) {
-  std::vector<std::string> texts = a.changes;
-  for (const std::string& text : overrides(a.machine)) texts.push_back(text);
-  config::RunConfig config = config::load_run_config(a.config, texts);
-  config::validate_for_training(config, a.config);
+  config::RunConfig config = loaded_config(a.config, a.machine);
+  config::validate_for_training(config, a.config.file);
   config.program = program_version();
   const c10::Device device = prepared_device(a.machine, config.run);
   install_interrupt_handler();
@@ -41,12 +37,7 @@ void run_train(const Arguments& a) {
 void add_train(CLI::App& app) {
   auto a = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("train", "Train the adapters of one run");
-  command->add_option("--config", a->config, "run config, JSON; see configs/ and configs/schema.json")
-      ->required()
-      ->option_text("FILE");
-  command->add_option("--set", a->changes, "change of the config, before it is checked: a.b=value (repeatable)")
-      ->option_text("PATH=VALUE")
-      ->take_all();
+  add_config_options(*command, a->config);
   command->add_flag("--resume", a->resume, "go on from the run's last checkpoint; without one, begin");
   add_machine_options(*command, a->machine);
   command->footer(

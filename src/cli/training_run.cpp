@@ -52,10 +52,7 @@ class PreviewMaker {
  public:
   PreviewMaker(const backbone::Bundle& bundle, c10::Device device, const config::RunConfig& config,
                const train::RunFolder& folder)
-      : bundle_(bundle),
-        device_(device),
-        folder_(folder),
-        sampling_(bundle, device, with_sizes(config.sample, config.data)) {
+      : folder_(folder), sampling_(bundle, device, with_sizes(config.sample, config.data)) {
     sampling_.say_when_stopped("Give the same command with --resume to go on");
   }
 
@@ -64,18 +61,17 @@ class PreviewMaker {
     metadata.step = step;
     const fs::path target = folder_.preview(step);
     make_folder(target.parent_path());
+    remove_leftovers(target.parent_path());
     fs::remove_all(target);  // of a run that was killed after it and resumed before it
     write_folder_atomically(target, [&](const fs::path& temporary) {
       const auto videos = sampling_.denoise(program, {fmt::format("step {}", step), &adapters, metadata}, temporary);
-      sample::decode_videos(bundle_, device_, temporary, videos, sampling_.options());
+      sampling_.decode(temporary, videos);
     });
     evaluate::write_run_report(folder_.path());
     return {target / "sheet.png"};
   }
 
  private:
-  const backbone::Bundle& bundle_;
-  c10::Device device_;
   const train::RunFolder& folder_;
   sample::Sampling sampling_;
 };

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 #include <vector>
 
@@ -204,23 +205,21 @@ std::string previews(const Run& run, const ReportLimits& limits) {
   return out;
 }
 
+/// A row a field of `object`, but for those named in `left_out`.
+std::string fields_table(const ordered_json& object, const std::set<std::string>& left_out = {}) {
+  std::string out = "<table>";
+  for (const auto& [key, value] : object.items())
+    if (!left_out.contains(key))
+      out += fmt::format("<tr><td>{}</td><td>{}</td></tr>", escaped(key), escaped(text_of(value)));
+  return out + "</table>";
+}
+
 std::string settings(const Run& run) {
   std::string out = "<h2>Settings</h2>\n<div class=sections>\n";
-  for (const auto& [section, values] : run.config.items()) {
-    if (!values.is_object() || section == "data") continue;
-    out += fmt::format("<section><h3>{}</h3><table>", escaped(section));
-    for (const auto& [key, value] : values.items())
-      out += fmt::format("<tr><td>{}</td><td>{}</td></tr>", escaped(key), escaped(text_of(value)));
-    out += "</table></section>\n";
-  }
-  if (run.config.contains("data")) {
-    out += "<section><h3>data</h3><table>";
-    for (const auto& [key, value] : run.config["data"].items()) {
-      if (key == "images" || key == "videos") continue;
-      out += fmt::format("<tr><td>{}</td><td>{}</td></tr>", escaped(key), escaped(text_of(value)));
-    }
-    out += "</table></section>\n";
-  }
+  for (const auto& [section, values] : run.config.items())
+    if (values.is_object())
+      out += fmt::format("<section><h3>{}</h3>{}</section>\n", escaped(section),
+                         fields_table(values, {"images", "videos"}));  // items are listed one by one
   return out + "</div>\n";
 }
 
@@ -253,12 +252,7 @@ std::string facts(const Run& run) {
   if (run.facts.contains("sites"))
     out += "<h2>Adapted layers</h2>\n" +
            table(run.facts["sites"], {{"group", "group"}, {"sites", "layers"}, {"parameters", "parameters"}});
-  if (run.facts.contains("backbone")) {
-    out += "<h2>Backbone</h2>\n<table>";
-    for (const auto& [key, value] : run.facts["backbone"].items())
-      out += fmt::format("<tr><td>{}</td><td>{}</td></tr>", escaped(key), escaped(text_of(value)));
-    out += "</table>\n";
-  }
+  if (run.facts.contains("backbone")) out += "<h2>Backbone</h2>\n" + fields_table(run.facts["backbone"]) + "\n";
   return out;
 }
 

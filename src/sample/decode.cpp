@@ -10,13 +10,13 @@
 #include "jointtuner/backbone/autoencoder.h"
 #include "jointtuner/base/atomic_file.h"
 #include "jointtuner/base/error.h"
-#include "jointtuner/base/interrupt.h"
 #include "jointtuner/base/progress.h"
 #include "jointtuner/base/shape.h"
 #include "jointtuner/media/contact_sheet.h"
 #include "jointtuner/media/image.h"
 #include "jointtuner/media/video_writer.h"
 #include "jointtuner/sample/latents_file.h"
+#include "jointtuner/sample/sampling.h"
 
 namespace jointtuner::sample {
 namespace {
@@ -118,22 +118,18 @@ void write_sample_list(const fs::path& folder, const std::vector<Video>& videos,
   write_atomically(folder / "samples.jsonl", lines);
 }
 
-void decode_videos(const backbone::Bundle& bundle, at::Device device, const fs::path& folder,
-                   const std::vector<Video>& videos, const SampleOptions& options) {
+void Sampling::decode(const fs::path& folder, const std::vector<Video>& videos) const {
   if (videos.empty()) return;
-  write_sample_list(folder, videos, options);
+  write_sample_list(folder, videos, options_);
   media::Sheet sheet = empty_sheet(videos);
   const Grid grid(videos);
-  const backbone::Autoencoder autoencoder = loaded_autoencoder(bundle, device, options);
+  const backbone::Autoencoder autoencoder = loaded_autoencoder(*bundle_, device_, options_);
   Progress progress("decoding", static_cast<int64_t>(videos.size()));
   for (size_t i = 0; i < videos.size(); ++i) {
-    if (interrupt_requested())
-      throw Interrupted(fmt::format(
-          "stopped: all latents and {} of {} videos are in {}; the same command with --output {} decodes the rest", i,
-          videos.size(), folder.string(), folder.string()));
+    stop_if_interrupted("decoding", i, folder);
     const fs::path latents = folder / (videos[i].name + std::string(kLatentsEnding));
     const at::Tensor frames = decoded(autoencoder, load_latents(latents).latents);
-    media::write_mp4(folder / (videos[i].name + ".mp4"), frames, options.fps);
+    media::write_mp4(folder / (videos[i].name + ".mp4"), frames, options_.fps);
     sheet.cells[i % grid.rows * grid.columns + i / grid.rows] = picked(frames, sheet.frames_per_video);
     progress.update(static_cast<int64_t>(i) + 1);
   }

@@ -3,6 +3,7 @@
 #include <ATen/Functions.h>
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "jointtuner/base/error.h"
@@ -15,6 +16,25 @@ namespace {
 constexpr std::string_view kFormat = "jointtuner-latents";
 constexpr size_t kPromptCharacters = 40;
 
+/// The settings in the header of a file of ours, checked for what `decode` reads of them.
+std::string stated_settings(const std::filesystem::path& path, const Safetensors& file) {
+  const auto format = file.metadata.find("format"), settings = file.metadata.find("settings");
+  if (format == file.metadata.end() || format->second != kFormat) return "";
+  const std::string text = settings == file.metadata.end() ? "" : settings->second;
+  const auto json = nlohmann::json::parse(text, nullptr, false);
+  const auto field = [&](const char* pointer) {
+    return json.is_object() ? json.value(nlohmann::json::json_pointer(pointer), nlohmann::json()) : nlohmann::json();
+  };
+  for (const char* needed : {"/backbone/path", "/backbone/name", "/backbone/autoencoder_sha256"})
+    if (!field(needed).is_string())
+      throw Error(fmt::format("{}: the settings in its header: expected a text {}, found {}; sample it again",
+                              path.string(), needed, field(needed).dump()));
+  if (!field("/fps").is_number())
+    throw Error(fmt::format("{}: the settings in its header: expected a number /fps, found {}; sample it again",
+                            path.string(), field("/fps").dump()));
+  return text;
+}
+
 LatentsFile checked(const std::filesystem::path& path, const Safetensors& file) {
   if (!file.contains("latents"))
     throw Error(fmt::format("{}: no latents file: expected a tensor named \"latents\", found {}", path.string(),
@@ -24,8 +44,7 @@ LatentsFile checked(const std::filesystem::path& path, const Safetensors& file) 
   if (!latents.is_floating_point() || latents.numel() == 0)
     throw Error(fmt::format("{}: latents: expected floating-point numbers, found {} of {}", path.string(),
                             shape_text(latents.sizes()), c10::toString(latents.scalar_type())));
-  const auto settings = file.metadata.find("settings");
-  return {latents, settings == file.metadata.end() ? "" : settings->second};
+  return {latents, stated_settings(path, file)};
 }
 
 /// Runs of ASCII letters and digits, in lower case.

@@ -86,7 +86,7 @@ Sampling::Sampling(const backbone::Bundle& bundle, at::Device device, const Samp
 void Sampling::encode_prompts() {
   const backbone::TextEncoder encoder(*bundle_, device_);
   std::set<std::string> prompts(options_.prompts.begin(), options_.prompts.end());
-  if (options_.guidance != 1) prompts.insert(options_.negative_prompt);
+  if (diffusion::needs_unconditional(options_.guidance)) prompts.insert(options_.negative_prompt);
   if (prior_latents_.defined()) prompts.insert("");
   for (const std::string& prompt : prompts) embeddings_[prompt] = encoder.encode(prompt);
 }
@@ -111,7 +111,7 @@ void Sampling::invert_prior(const inject::GraphProgram& program, const fs::path&
   const NamedAdapter frozen;
   prior_noise_ = inverted_latents({program, device_, schedule_, frozen}, prior_latents_, embeddings_.at(""), options_,
                                   [&](int64_t done) {
-                                    stop_if_interrupted(0, folder);
+                                    stop_if_interrupted("inverting the noise prior's video", 0, folder);
                                     progress.update(done);
                                   });
 }
@@ -122,12 +122,11 @@ Tensor Sampling::starting_latents(int64_t seed) const {
   return prior_noise_.defined() ? diffusion::noise_prior(prior_noise_, noise, options_.noise_prior_strength) : noise;
 }
 
-void Sampling::stop_if_interrupted(int64_t done, const fs::path& folder) const {
+void Sampling::stop_if_interrupted(const char* doing, size_t done, const fs::path& folder) const {
   if (!interrupt_requested()) return;
   const std::string kept = fmt::format(
       "The finished latents are kept in {0}: the same command with --output {0} goes on from there", folder.string());
-  throw Interrupted(fmt::format("stopped while sampling, {} of {} videos done. {}", done, videos_per_adapter(),
-                                advice_.empty() ? kept : advice_));
+  throw Interrupted(fmt::format("stopped while {}, {} videos done. {}", doing, done, advice_.empty() ? kept : advice_));
 }
 
 int64_t Sampling::videos_per_adapter() const {
@@ -154,6 +153,7 @@ void Sampling::check_folder(const fs::path& folder, int64_t adapters) const {
 std::vector<Video> Sampling::denoise(const inject::GraphProgram& program, const NamedAdapter& named,
                                      const fs::path& folder, int64_t first_number) {
   make_folder(folder);
+  remove_leftovers(folder);
   invert_prior(program, folder);
   const std::string adapter_sha256 = values_sha256(named.adapters);
   const int64_t total = videos_per_adapter();
@@ -161,19 +161,20 @@ std::vector<Video> Sampling::denoise(const inject::GraphProgram& program, const 
   std::vector<Video> videos;
   for (const std::string& prompt : options_.prompts) {
     for (const int64_t seed : options_.seeds) {
-      const int64_t done = static_cast<int64_t>(videos.size());
-      stop_if_interrupted(done, folder);
+      const auto done = static_cast<int64_t>(videos.size());
+      stop_if_interrupted("sampling", videos.size(), folder);
       Video video{video_name(first_number + done, prompt, seed), named.label, prompt, seed,
                   settings_text(named, adapter_sha256, prompt, seed)};
       const fs::path path = folder / (video.name + std::string(kLatentsEnding));
       if (already_made(path, video.settings)) {
         log_info(fmt::format("{}: kept, all its settings are the same", path.string()));
       } else {
-        const Tensor negative = options_.guidance != 1 ? embeddings_.at(options_.negative_prompt) : Tensor();
+        const bool guided = diffusion::needs_unconditional(options_.guidance);
+        const Tensor negative = guided ? embeddings_.at(options_.negative_prompt) : Tensor();
         const DenoiseInputs inputs{starting_latents(seed), embeddings_.at(prompt), negative, seed};
         const Tensor latents =
             sample::denoise({program, device_, schedule_, named}, inputs, options_, [&](int64_t step) {
-              stop_if_interrupted(done, folder);
+              stop_if_interrupted("sampling", videos.size(), folder);
               progress.update(done * options_.steps + step, fmt::format("video {} of {}", done + 1, total));
             });
         save_latents(path, {latents, video.settings});

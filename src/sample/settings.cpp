@@ -77,6 +77,9 @@ SampleOptions resolved(SampleOptions options, const Manifest& manifest) {
                                  options.steps, manifest.schedule.train_timesteps));
   if (options.eta != 0 && options.sampler != "ddim")
     throw UsageError(fmt::format("eta {}: only the sampler ddim takes it, not {}", options.eta, options.sampler));
+  if (options.noise_prior_strength > 0 && options.noise_prior_video.empty())
+    throw UsageError(fmt::format("noise_prior_strength {:g}: needs a video to mix in; name it with noise_prior_video",
+                                 options.noise_prior_strength));
   check_group_scale("spatial", options.spatial_scale, manifest);
   check_group_scale("temporal", options.temporal_scale, manifest);
   return options;

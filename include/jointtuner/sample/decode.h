@@ -1,4 +1,4 @@
-// The last stage: latents to mp4s and a contact sheet. It can be repeated alone.
+// The last stage, latents to a video, as it can be repeated alone, and the list of a folder's samples.
 #pragma once
 #include <c10/core/Device.h>
 
@@ -23,12 +23,6 @@ struct Video {
 /// Writes FOLDER/samples.jsonl, a line a video: {"file", "latents", "label", its settings, "decode_tile"}.
 void write_sample_list(const std::filesystem::path& folder, const std::vector<Video>& videos,
                        const SampleOptions& options);
-
-/// Writes samples.jsonl, loads the autoencoder, writes FOLDER/<name>.mp4 for every video and FOLDER/sheet.png (a row a
-/// prompt and seed, a column an adapter), and frees the autoencoder. options: decode_slice, decode_tile, fps.
-/// Throws Interrupted between two videos when Ctrl-C was pressed.
-void decode_videos(const backbone::Bundle& bundle, at::Device device, const std::filesystem::path& folder,
-                   const std::vector<Video>& videos, const SampleOptions& options);
 
 /// How a decoded video is written.
 enum class VideoFormat {

@@ -3,8 +3,8 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <filesystem>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 
@@ -21,7 +21,8 @@ inline constexpr std::string_view kLatentsEnding = ".latents.safetensors";
 
 void save_latents(const std::filesystem::path& path, const LatentsFile& file);
 
-/// Throws Error naming the file: unreadable, no tensor `latents`, not [1,C,F,h,w], not finite.
+/// Throws Error naming the file: unreadable, no tensor `latents`, not [1,C,F,h,w], not finite, or a file of ours whose
+/// settings are damaged.
 LatentsFile load_latents(const std::filesystem::path& path);
 
 /// The header alone: the tensor has a shape but no data.

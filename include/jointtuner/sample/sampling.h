@@ -1,9 +1,11 @@
 // The one pipeline that `sample` and the previews of a run both use.
 //
-//   Sampling sampling(bundle, device, options);              prompts (and the noise prior's video) encoded, encoders
-//   freed videos = sampling.denoise(program, adapter, folder);     every prompt with every seed; latents saved one by
-//   one (free the denoiser, if it is not needed any more) decode_videos(bundle, device, folder, videos, options); mp4s,
-//   sheet.png, samples.jsonl
+//   Sampling sampling(bundle, device, options);                    // prompts encoded, the text encoder freed
+//   videos = sampling.denoise(program, adapter, folder);           // every prompt with every seed, latents saved
+//   sampling.decode(folder, videos);                               // mp4s, sheet.png, samples.jsonl
+//
+// The denoiser (`program`) can be freed before the decode. The VAE is in memory for the decode only, and before that
+// for the video of a noise prior.
 //
 // Every video is denoised on its own, so prompts sampled together never change each other, and the same settings give
 // the same bytes whether a run's preview or `sample` asks for them. The settings kept with each video (header of its
@@ -19,6 +21,7 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "jointtuner/backbone/bundle.h"
@@ -49,6 +52,11 @@ class Sampling {
   std::vector<Video> denoise(const inject::GraphProgram& program, const NamedAdapter& named,
                              const std::filesystem::path& folder, int64_t first_number = 0);
 
+  /// Writes samples.jsonl, loads the autoencoder, writes FOLDER/<name>.mp4 for every video and FOLDER/sheet.png (a row
+  /// a prompt and seed, a column an adapter), and frees the autoencoder. Throws Interrupted between two videos when
+  /// Ctrl-C was pressed.
+  void decode(const std::filesystem::path& folder, const std::vector<Video>& videos) const;
+
   /// Replaces the advice in the message of Interrupted ("the same command goes on from there").
   void say_when_stopped(std::string advice) { advice_ = std::move(advice); }
 
@@ -62,7 +70,7 @@ class Sampling {
   void encode_prior();
   void invert_prior(const inject::GraphProgram& program, const std::filesystem::path& folder);
   Tensor starting_latents(int64_t seed) const;
-  void stop_if_interrupted(int64_t done, const std::filesystem::path& folder) const;
+  void stop_if_interrupted(const char* doing, size_t done, const std::filesystem::path& folder) const;
   std::string settings_text(const NamedAdapter& named, const std::string& adapter_sha256, const std::string& prompt,
                             int64_t seed) const;
 
