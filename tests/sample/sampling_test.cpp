@@ -1,0 +1,277 @@
+#include "jointtuner/sample/sampling.h"
+
+#include <c10/core/GradMode.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "jointtuner/backbone/text_encoder.h"
+#include "jointtuner/base/atomic_file.h"
+#include "jointtuner/base/interrupt.h"
+#include "jointtuner/base/safetensors.h"
+#include "jointtuner/diffusion/noise_schedule.h"
+#include "jointtuner/diffusion/sampler.h"
+#include "jointtuner/media/video_writer.h"
+#include "nano_sampling.h"
+
+namespace jointtuner::sample {
+namespace {
+
+using adapter::GatePooling;
+using testing::TemporaryFolder;
+
+class SamplingTest : public NanoSampling {};
+
+TEST_F(SamplingTest, prompts_and_seeds_together_equal_each_alone_bit_for_bit) {
+  SampleOptions both = small_options({"a cat", "a dog"});
+  both.seeds = {1, 2};
+  const std::vector<Tensor> together = latents_of(both, trained());
+  ASSERT_EQ(together.size(), 4U);
+  for (size_t i = 0; i < together.size(); ++i) {
+    SampleOptions alone = small_options({both.prompts[i / 2]});
+    alone.seeds = {both.seeds[i % 2]};
+    EXPECT_TRUE(at::equal(one(alone, trained()), together[i])) << i;
+    for (size_t k = 0; k < i; ++k) EXPECT_FALSE(at::equal(together[k], together[i])) << k << " " << i;
+  }
+}
+
+TEST_F(SamplingTest, adapter_scale_0_is_the_frozen_model_bit_for_bit) {
+  const Tensor frozen = one(small_options());
+  SampleOptions off = small_options();
+  off.adapter_scale = 0;
+  EXPECT_TRUE(at::equal(one(off, trained()), frozen));
+  off.adapter_scale = 1, off.spatial_scale = 0, off.temporal_scale = 0;
+  EXPECT_TRUE(at::equal(one(off, trained()), frozen));
+  EXPECT_FALSE(at::equal(one(small_options(), trained()), frozen));
+}
+
+TEST_F(SamplingTest, scales_multiply_and_act_on_their_sites) {
+  SampleOptions options = small_options();
+  options.adapter_scale = 0.5;
+  const inject::AdapterRun how = adapter_run(options, trained(3), program().sites());
+  EXPECT_EQ(how.scale, 1.5);  // the trained scale times the asked one
+  EXPECT_EQ(how.dropout, 0);
+  EXPECT_EQ(how.group_scale, (std::map<std::string, double>{{"spatial", 1}, {"temporal", 1}}));
+  EXPECT_TRUE(at::equal(one(options, trained(2)), one(small_options(), trained(1))));
+
+  SampleOptions spatial = small_options(), temporal = small_options();
+  spatial.temporal_scale = 0, temporal.spatial_scale = 0;
+  const std::vector<Tensor> all = {one(small_options(), trained()), one(spatial, trained()), one(temporal, trained()),
+                                   one(small_options())};
+  for (size_t i = 0; i < all.size(); ++i)
+    for (size_t k = 0; k < i; ++k) EXPECT_FALSE(at::equal(all[i], all[k])) << i << " " << k;
+}
+
+TEST_F(SamplingTest, pooling_is_the_trained_one_unless_asked_for) {
+  const Tensor by_sample = one(small_options(), trained()),
+               by_batch = one(small_options(), trained(1, GatePooling::batch));
+  EXPECT_FALSE(at::equal(by_sample, by_batch));  // the batch holds the unconditional half too
+  SampleOptions asked = small_options();
+  asked.gate_pooling = "batch";
+  EXPECT_TRUE(at::equal(one(asked, trained()), by_batch));
+  asked.gate_pooling = "sample";
+  EXPECT_TRUE(at::equal(one(asked, trained(1, GatePooling::batch)), by_sample));
+}
+
+// The pipeline against the same steps written out: noise of the named generator, the sampler, the program.
+TEST_F(SamplingTest, equals_the_sampler_called_by_hand) {
+  SampleOptions options = small_options();
+  options.guidance = 1;
+  options.seeds = {9};
+  const backbone::Manifest& manifest = bundle().manifest();
+  const TemporaryFolder folder;
+  Sampling sampling(bundle(), at::kCPU, options);
+  const auto videos = sampling.denoise(program(), {}, folder.path());
+  const Tensor found = load_latents(folder / (videos.at(0).name + std::string(kLatentsEnding))).latents;
+
+  const c10::NoGradGuard no_grad;
+  const Tensor prompt = backbone::TextEncoder(bundle(), at::kCPU).encode("a cat");
+  const auto model = [&](const Tensor& latents, int64_t t) {
+    return diffusion::DenoiserOutput{{}, program().run(latents, at::full({1}, t, at::kLong), prompt, nullptr)};
+  };
+  const Tensor expected =
+      diffusion::sample(diffusion::parse_sampler("ddim"), diffusion::NoiseSchedule(manifest.schedule), model,
+                        normal_draw({1, 4, 3, 6, 8}, generator(9, 0, "latents")),
+                        {.steps = 2, .guidance_scale = 1, .eta = 0, .noise = {}, .on_step = {}});
+  EXPECT_TRUE(at::equal(found, expected));
+}
+
+TEST_F(SamplingTest, every_setting_of_the_sampler_acts) {
+  const Tensor plain = one(small_options());
+  const auto differs = [&](const char* what, auto&& change) {
+    SampleOptions options = small_options();
+    change(options);
+    EXPECT_FALSE(at::equal(one(options), plain)) << what;
+  };
+  differs("guidance", [](auto& o) { o.guidance = 4; });
+  differs("negative prompt", [](auto& o) { o.negative_prompt = "a dog"; });
+  differs("sampler", [](auto& o) { o.sampler = "dpmpp_2m"; });
+  differs("eta", [](auto& o) { o.eta = 1; });
+  SampleOptions stochastic = small_options();
+  stochastic.eta = 1;
+  EXPECT_TRUE(at::equal(one(stochastic), one(stochastic)));  // its noise has a seed too
+}
+
+TEST_F(SamplingTest, initial_latents_replace_the_noise) {
+  const TemporaryFolder folder;
+  const fs::path file = folder / "noise.safetensors";
+  SampleOptions options = small_options();
+  options.seeds = {4};
+  const auto write = [&](const Tensor& noise) { save_safetensors(file, {{{"latents", noise}}, {}}); };
+  write(initial_noise({1, 4, 3, 6, 8}, 4));
+  const Tensor drawn = one(options);
+  EXPECT_TRUE(at::equal(latents_of(options, {}, file).at(0), drawn));
+  options.seeds = {5};  // the noise is the file's
+  EXPECT_TRUE(at::equal(latents_of(options, {}, file).at(0), drawn));
+  write(initial_noise({1, 4, 3, 6, 8}, 6));
+  EXPECT_FALSE(at::equal(latents_of(options, {}, file).at(0), drawn));
+  write(at::zeros({1, 4, 2, 6, 8}));
+  EXPECT_ERROR(Sampling(bundle(), at::kCPU, options, file), Error, file.string(), "latents for 3 frames of 16x12 px");
+}
+
+TEST_F(SamplingTest, noise_prior) {
+  const TemporaryFolder folder;
+  SampleOptions options = small_options();
+  options.noise_prior_video = (folder / "motion.mp4").string();
+  media::write_mp4(options.noise_prior_video,
+                   normal_draw({6, 12, 16, 3}, generator(2, 0, "video")).mul(60).add(128).clamp(0, 255).to(at::kByte),
+                   8);
+  const Tensor plain = one(small_options());
+  EXPECT_TRUE(at::equal(one(options), plain));  // strength 0 is no prior
+  options.noise_prior_strength = 0.5;
+  const Tensor half = one(options);
+  EXPECT_FALSE(at::equal(half, plain));
+  options.noise_prior_strength = 1;  // nothing is left of the noise: seeds make no difference
+  options.seeds = {1, 2};
+  const std::vector<Tensor> whole = latents_of(options);
+  EXPECT_TRUE(at::equal(whole.at(0), whole.at(1)));
+  options.noise_prior_video = (folder / "absent.mp4").string();
+  EXPECT_ERROR(Sampling(bundle(), at::kCPU, options), Error, "absent.mp4");
+}
+
+TEST_F(SamplingTest, a_second_call_keeps_finished_latents_and_makes_the_missing) {
+  const TemporaryFolder folder;
+  const SampleOptions options = small_options({"a cat", "a dog"});
+  const auto videos = denoise_into(folder.path(), options, trained());
+  const fs::path first = folder / (videos.at(0).name + std::string(kLatentsEnding));
+  const fs::path second = folder / (videos.at(1).name + std::string(kLatentsEnding));
+  const std::string bytes = read_file(second);
+  fs::remove(second);
+  const fs::path leftover = folder / "001_a_dog_s0.latents.partial-999999999-1.safetensors";
+  std::ofstream(leftover) << "half";
+  const auto made = fs::last_write_time(first);
+  denoise_into(folder.path(), options, trained());
+  EXPECT_EQ(fs::last_write_time(first), made);
+  EXPECT_EQ(read_file(second), bytes);
+  EXPECT_FALSE(fs::exists(leftover));  // of a process that was killed
+}
+
+TEST_F(SamplingTest, latents_of_other_settings_are_neither_used_nor_overwritten) {
+  const TemporaryFolder folder;
+  const auto videos = denoise_into(folder.path(), small_options(), trained());
+  const fs::path file = folder / (videos.at(0).name + std::string(kLatentsEnding));
+  const std::string bytes = read_file(file);
+  SampleOptions other = small_options();
+  other.steps = 3;
+  EXPECT_ERROR(denoise_into(folder.path(), other, trained()), Error, file.string(), "steps 2 there, 3 here",
+               "--output");
+  EXPECT_ERROR(denoise_into(folder.path(), small_options()), Error, "adapter");
+  EXPECT_ERROR(denoise_into(folder.path(), small_options(), trained(2)), Error, "adapter");
+  adapter::AdapterSet moved = adapters().clone(at::kCPU);
+  moved.flat().add_(1e-3);
+  NamedAdapter named = trained();
+  named.adapters = &moved;
+  EXPECT_ERROR(denoise_into(folder.path(), small_options(), named), Error, "adapter", "values_sha256");
+  EXPECT_EQ(read_file(file), bytes);
+}
+
+TEST_F(SamplingTest, a_folder_of_another_sampling_is_refused) {
+  const TemporaryFolder folder;
+  denoise_into(folder.path(), small_options({"a cat", "a dog"}));
+  const auto check = [&](const SampleOptions& options, int64_t count) {
+    Sampling(bundle(), at::kCPU, options).check_folder(folder.path(), count);
+  };
+  EXPECT_NO_THROW(check(small_options({"a cat", "a dog"}), 1));
+  EXPECT_ERROR(check(small_options({"a cat"}), 1), Error, "001_a_dog_s0", "another sampling", "--output");
+  EXPECT_NO_THROW(check(small_options({"a cat", "a dog"}), 2));  // two adapters: 002 and 003 are still to come
+  std::ofstream(folder / "file") << "x";
+  EXPECT_ERROR(Sampling(bundle(), at::kCPU, small_options()).check_folder(folder / "file", 1), Error, "found a file");
+  EXPECT_NO_THROW(Sampling(bundle(), at::kCPU, small_options()).check_folder(folder / "absent", 1));
+}
+
+TEST_F(SamplingTest, settings_are_kept_with_the_latents) {
+  const TemporaryFolder folder;
+  SampleOptions options = small_options({" a cat "});
+  options.negative_prompt = "blur";
+  const Video video = denoise_into(folder.path(), options, trained(2)).at(0);
+  EXPECT_EQ(video.name, "000_a_cat_s0");
+  EXPECT_EQ(video.label, "step 5");
+  const auto settings =
+      nlohmann::json::parse(load_latents_header(folder / (video.name + std::string(kLatentsEnding))).settings);
+  EXPECT_EQ(settings, nlohmann::json::parse(video.settings));
+  EXPECT_EQ(settings["prompt"], "a cat");
+  EXPECT_EQ(settings["negative_prompt"], "blur");
+  EXPECT_EQ(settings["sampler"], "ddim");
+  EXPECT_EQ(settings["gate_pooling"], "sample");
+  EXPECT_EQ(settings["adapter"]["scale"], 2);
+  EXPECT_EQ(settings["adapter"]["step"], 5);
+  EXPECT_EQ(settings["backbone"]["denoiser_sha256"], bundle().sha256("denoiser.pt"));
+  EXPECT_EQ(settings["device"], "cpu");
+  EXPECT_TRUE(settings["noise_prior"].is_null());
+}
+
+TEST_F(SamplingTest, adapters_of_ten_sites_only_are_refused) {
+  std::vector<adapter::Site> ten(program().sites().begin(), program().sites().begin() + 10);
+  const adapter::AdapterSet few(ten, 2, true, at::kCPU);
+  NamedAdapter named = trained();
+  named.adapters = &few;
+  EXPECT_ERROR(one(small_options(), named), Error, "other sites");
+}
+
+TEST_F(SamplingTest, a_prompt_that_is_too_long_is_refused_before_anything_is_sampled) {
+  std::string words;
+  for (int i = 0; i < 30; ++i) words += "many words ";
+  EXPECT_ERROR(Sampling(bundle(), at::kCPU, small_options({"a cat", words})), Error, "many words", "token");
+  SampleOptions options = small_options();
+  options.negative_prompt = words;
+  EXPECT_ERROR(Sampling(bundle(), at::kCPU, options), Error, "many words");
+  options.guidance = 1;  // the negative prompt is not asked for
+  EXPECT_NO_THROW(Sampling(bundle(), at::kCPU, options));
+}
+
+TEST_F(SamplingTest, latents_that_are_not_finite_are_an_error_and_not_saved) {
+  adapter::AdapterSet broken = adapters().clone(at::kCPU);
+  broken.flat().fill_(1e30);
+  NamedAdapter named = trained();
+  named.adapters = &broken;
+  const TemporaryFolder folder;
+  EXPECT_ERROR(denoise_into(folder.path(), small_options(), named), Error, "seed 0", "not finite");
+  EXPECT_TRUE(fs::is_empty(folder.path()));
+}
+
+// Ctrl-C stays pressed for the rest of a process, so this one ends.
+void interrupted_sampling(const backbone::Bundle& bundle, const inject::GraphProgram& program, const fs::path& folder) {
+  install_interrupt_handler();
+  Sampling sampling(bundle, at::kCPU, small_options());
+  std::raise(SIGINT);
+  try {
+    sampling.denoise(program, {}, folder);
+  } catch (const Interrupted& stopped) {
+    std::fprintf(stderr, "%s", stopped.what());
+    std::_Exit(7);
+  }
+  std::_Exit(0);
+}
+
+TEST_F(SamplingTest, ctrl_c_stops_and_says_how_to_go_on) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // a process of its own, not a fork of one with threads
+  const TemporaryFolder folder;
+  EXPECT_EXIT(interrupted_sampling(bundle(), program(), folder.path()), ::testing::ExitedWithCode(7),
+              "stopped while sampling, 0 videos done.*--output .*jointtuner-test");
+}
+
+}  // namespace
+}  // namespace jointtuner::sample
