@@ -13,12 +13,14 @@ succeeds "media" "$PYTHON" "$(dirname "$0")/oracle_media.py" "$work/images" "$vi
 # compared WHAT COMMAND...: prints the comparison's figures.
 compared() { succeeds "$@"; sed 's/^/  /' "$work/out"; }
 
-# training NAME SECTIONS: ten steps here and there.
+# training NAME SECTIONS: ten steps here and there. With seed 3 the first item is the clip. A picture has one frame, so temporal
+# attention has one token and the gradients of its to_q and to_k are 0 in exact arithmetic; what is computed is rounding noise, and
+# AdamW (epsilon 1e-8), before it has seen a clip's gradient, makes whole steps of it. Two programs then differ there by 3e-3.
 training() {
   local name=$1 sections=$2
   cat >"$work/$name.json" <<JSON
 {
-  "run": {"name": "$name", "output": "$work/runs", "seed": 11, "device": "cpu", "threads": 2},
+  "run": {"name": "$name", "output": "$work/runs", "seed": 3, "device": "cpu", "threads": 2},
   "backbone": {"bundle": "$work/bundle"},
   "data": {"images": [{"path": "$work/data/images"}], "videos": [{"path": "$work/data/videos"}],
            "height": 32, "width": 32, "frames": 4, "fps": 8, "clips_per_video": 3},
