@@ -5,7 +5,7 @@ namespace jointtuner::evaluate {
 const std::string_view kReportScript = R"js(
 "use strict";
 const data = JSON.parse(document.getElementById("curves").textContent);
-const W = 560, H = 210, L = 58, R = 10, T = 10, B = 26;
+const W = 560, H = 210, L = 58, R = 22, T = 10, B = 26;
 const svgNode = (name, attributes, parent) => {
   const node = document.createElementNS("http://www.w3.org/2000/svg", name);
   for (const key in attributes) node.setAttribute(key, attributes[key]);
@@ -38,7 +38,7 @@ const draw = chart => {
     svgNode("text", { x: L - 6, y: y(t) + 4, "text-anchor": "end" }, svg).textContent = shown(t);
   }
   for (const t of ticks(first, last, 6)) svgNode("text", { x: x(t), y: H - 8, "text-anchor": "middle" }, svg).textContent = t;
-  const weight = +slider.value, curve = smoothed(points, weight);
+  const weight = chart.plain ? 0 : +slider.value, curve = smoothed(points, weight);
   const dots = points.length === 1;
   if (dots) svgNode("circle", { cx: x(points[0][0]), cy: y(points[0][1]), r: 3, fill: color }, svg);
   if (weight > 0) svgNode("path", { d: path(points, x, y), class: "raw", stroke: color }, svg);
@@ -67,7 +67,7 @@ for (const figure of document.querySelectorAll("figure.chart")) {
   const values = data[figure.dataset.curve];
   const points = data.step.map((step, i) => [step, values[i]]).filter(p => typeof p[1] === "number");
   if (!points.length) { figure.remove(); continue; }
-  const svg = figure.querySelector("svg"), chart = { svg, points, color: "var(--" + figure.dataset.color + ")", output: figure.querySelector("output") };
+  const svg = figure.querySelector("svg"), chart = { svg, points, color: "var(--" + figure.dataset.color + ")", output: figure.querySelector("output"), plain: "plain" in figure.dataset };
   svg.setAttribute("viewBox", `0 0 ${W} ${H}`);
   charts.push(chart);
   svg.addEventListener("pointermove", event => { const step = chart.step_at(event); for (const c of charts) c.hover(step); });
@@ -76,6 +76,8 @@ for (const figure of document.querySelectorAll("figure.chart")) {
 const redraw = () => { document.getElementById("weight").textContent = slider.value; for (const chart of charts) draw(chart); };
 slider.addEventListener("input", redraw);
 redraw();
+for (const cell of document.querySelectorAll("td.number, .figures b"))
+  if (/^\d{5,}$/.test(cell.textContent)) cell.textContent = (+cell.textContent).toLocaleString("en");
 )js";
 
 }  // namespace jointtuner::evaluate

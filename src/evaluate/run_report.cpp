@@ -111,11 +111,11 @@ std::string figures(const Run& run) {
   return out + "</div>\n";
 }
 
-std::string chart(const char* curve, const char* title, const char* color) {
+std::string chart(const char* curve, const char* title, const char* color, bool smoothed = true) {
   return fmt::format(
-      "<figure class=chart data-curve={} data-color={}><figcaption>{}<output></output></figcaption>"
+      "<figure class=chart data-curve={} data-color={}{}><figcaption>{}<output></output></figcaption>"
       "<svg role=img aria-label=\"{}\"></svg></figure>\n",
-      curve, color, title, title);
+      curve, color, smoothed ? "" : " data-plain", title, title);
 }
 
 std::string charts(const Run& run) {
@@ -129,10 +129,9 @@ std::string charts(const Run& run) {
   out += "<div class=charts>\n";
   out += chart("loss_image", "Loss of pictures", "image") + chart("loss_video", "Loss of clips", "video");
   out += chart("gradient_norm", "Gradient norm", "other") + chart("mean_gate", "Mean gate", "other");
-  out += chart("learning_rate", "Learning rate", "other");
-  out += "</div>\n<script type=\"application/json\" id=curves>" + script_safe(curves_json(run.metrics, bucket)) +
+  out += chart("learning_rate", "Learning rate", "other", false);
+  return out + "</div>\n<script type=\"application/json\" id=curves>" + script_safe(curves_json(run.metrics, bucket)) +
          "</script>\n";
-  return out + "<script>" + std::string(kReportScript) + "</script>\n";
 }
 
 /// Turns files into data URIs until the budget is used up.
@@ -268,6 +267,7 @@ std::string run_report(const fs::path& run_folder, const ReportLimits& limits) {
   page += fmt::format("<p>{}</p>\n<p class=soft>{}</p>\n", escaped(field_text(run.config, "about")),
                       escaped(field_text(run.config, "program")));
   page += figures(run) + previews(run, limits) + charts(run) + facts(run) + settings(run);
+  if (!run.metrics.empty()) page += "<script>" + std::string(kReportScript) + "</script>\n";
   return page + "</main></body></html>\n";
 }
 
