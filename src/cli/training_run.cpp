@@ -113,7 +113,8 @@ fs::path train_run(const config::RunConfig& config, c10::Device device, bool res
                          {.train = config.train,
                           .preview = config.preview,
                           .metadata = metadata,
-                          .loss_scaling = manifest.dtype == at::kHalf},
+                          .loss_scaling = manifest.dtype == at::kHalf,
+                          .after_checkpoint = [&](int64_t) { evaluate::write_run_report(folder.path()); }},
                          preview);
   trainer.run();
   return folder.path();

@@ -10,7 +10,8 @@
 namespace jointtuner::cli {
 
 /// Trains and returns the run's folder. Writes its config.json, facts.json (what the config led to: backbone, sites,
-/// items) and, after each preview, its report.html. Throws what the parts throw; Interrupted after Ctrl-C.
+/// items) and, after each checkpoint and preview, its report.html. Throws what the parts throw; Interrupted after
+/// Ctrl-C.
 std::filesystem::path train_run(const config::RunConfig& config, c10::Device device, bool resume);
 
 }  // namespace jointtuner::cli

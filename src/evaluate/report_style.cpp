@@ -26,7 +26,7 @@ p { margin: 4px 0; } .soft { color: var(--soft); } code { font: 13px/1.4 ui-mono
 .chart text { fill: var(--soft); font-size: 12px; } .chart .grid { stroke: var(--line); } .chart .cross { stroke: var(--soft); stroke-dasharray: 3 3; }
 .chart .raw { fill: none; stroke-width: 1; opacity: .35; } .chart .smooth { fill: none; stroke-width: 2; stroke-linejoin: round; }
 label { color: var(--soft); display: inline-flex; align-items: center; gap: 10px; margin: 0 0 10px; }
-.wide { overflow-x: auto; } .wide table { width: auto; min-width: 50%; } table { border-collapse: collapse; width: 100%; background: var(--card); font-size: 14px; }
+.wide { overflow-x: auto; } .wide table { width: auto; min-width: 50%; } .wide td:first-child { white-space: nowrap; } table { border-collapse: collapse; width: 100%; background: var(--card); font-size: 14px; }
 th, td { text-align: left; vertical-align: top; padding: 5px 12px; border-bottom: 1px solid var(--line); }
 th { font-weight: 600; } td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td { overflow-wrap: anywhere; } .sections { columns: 2 440px; column-gap: 18px; } .sections section { break-inside: avoid; margin: 0 0 16px; }
