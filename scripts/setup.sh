@@ -33,9 +33,15 @@ packages=(build-essential cmake ninja-build ccache mold pkg-config git python3 p
 # The wheel of the CUDA build of torch: --no-deps keeps 2 GB of NVIDIA wheels away where the toolkit's own libraries serve.
 torch_wheels=(torch==$torch_version nvidia-cusparselt-cu13==0.8.0 nvidia-nvshmem-cu13==3.4.5 nvidia-cufile==1.15.1.6)
 run_time_wheels=(nvidia-cuda-runtime nvidia-cuda-cupti)  # without a toolkit: all that libtorch_cpu.so itself links
+# Complete, for --no-deps: asked to resolve, pip would bring torch's 3 GB of NVIDIA wheels along.
 export_wheels=(diffusers==0.42.1 transformers==5.23.0 accelerate==1.15.0 safetensors==0.8.0 tokenizers==0.23.3
-  sentencepiece==0.2.3 protobuf==7.36.2 numpy==2.4.6 pillow==13.0.0 av==18.1.0
-  filelock==4.2.12 typing-extensions sympy==1.14.0 networkx==3.6.1 jinja2==3.1.6 fsspec==2026.9.0)
+  sentencepiece==0.2.3 protobuf==7.36.2 numpy==2.4.6 pillow==13.0.0 av==18.1.0 huggingface_hub==2.4.0 hf-xet==1.8.0
+  filelock==4.2.12 typing_extensions==4.16.0 sympy==1.14.0 mpmath==1.3.0 networkx==3.6.1 Jinja2==3.1.6 MarkupSafe==3.0.4
+  fsspec==2026.9.0 regex==2026.11.15 requests==2.34.2 urllib3==2.8.0 idna==3.20 certifi==2026.10.18
+  charset-normalizer==3.5.2 importlib_metadata==10.2.0 zipp==4.1.2 packaging==26.3 PyYAML==6.0.3 tqdm==4.70.1
+  psutil==7.2.2 typer==0.29.2 click==8.5.1 rich==15.0.0 markdown-it-py==4.3.0 mdurl==0.1.2 Pygments==2.21.0
+  shellingham==1.5.4 annotated-doc==0.0.7 httpx2==2.16.2 httpcore2==2.16.2 h11==0.16.0 anyio==4.16.0 truststore==0.10.5
+  pydantic==2.14.3 pydantic_core==2.50.4 annotated-types==0.8.0 typing-inspection==0.4.5 lazy-importer==0.1.0)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
@@ -104,7 +110,7 @@ install_export() {
   else
     pip_install "torch==$torch_version"  # Python's torch loads every NVIDIA library at import
   fi
-  pip_install "${export_wheels[@]}"
+  pip_install --no-deps "${export_wheels[@]}"
   "$python" -c 'import torch, diffusers, transformers' || fail "the exporter's Python packages do not import"
   touch "$stamp"
 }

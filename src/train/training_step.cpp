@@ -14,7 +14,7 @@
 #include "jointtuner/base/shape.h"
 #include "jointtuner/diffusion/losses.h"
 #include "jointtuner/diffusion/prediction_type.h"
-#include "jointtuner/train/gate_meter.h"
+#include "jointtuner/kernels/gate_meter.h"
 
 namespace jointtuner::train {
 
@@ -115,7 +115,7 @@ void TrainingStep::run_group(data::Kind kind, const data::JointBatch& batch, con
   const double share = 1 / static_cast<double>(batch.draws.size());
   Tensor prediction;
   {
-    const GateMeter meter;  // over the forward pass alone: with checkpointing the backward pass repeats it
+    const kernels::GateMeter meter;  // over the forward pass alone: with checkpointing the backward pass repeats it
     prediction = denoise_(noisy, timestep, group.embedding.to(device), draws.dropout_seed);
     if (const std::optional<double> mean = meter.mean()) {
       const double group_share = static_cast<double>(group.places.size()) * share;
