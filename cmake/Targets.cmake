@@ -21,8 +21,8 @@ function(jointtuner_module name)
   endif()
   add_library(jointtuner_${name} STATIC ${_sources})
   if(ARG_REGISTERS)
-    target_link_options(jointtuner_${name} INTERFACE
-      "LINKER:--push-state,--whole-archive" "$<TARGET_FILE:jointtuner_${name}>" "LINKER:--pop-state")
+    # One option: CMake drops repeated ones, so that a second archive would lose its --whole-archive.
+    target_link_options(jointtuner_${name} INTERFACE "-Wl,--push-state,--whole-archive,$<TARGET_FILE:jointtuner_${name}>,--pop-state")
   endif()
   target_include_directories(jointtuner_${name} BEFORE PUBLIC "${PROJECT_SOURCE_DIR}/include")
   target_include_directories(jointtuner_${name} SYSTEM BEFORE PUBLIC "${CMAKE_BINARY_DIR}/fmt_first")

@@ -1,5 +1,6 @@
 #include "facts.h"
 
+#include <c10/core/ScalarType.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -29,7 +30,7 @@ Json backbone_facts(const backbone::Bundle& bundle) {
   return {{"name", m.source_name},
           {"family", m.family},
           {"exported from", m.source_class},
-          {"dtype", c10::toString(m.dtype)},
+          {"dtype", c10::getDtypeNames(m.dtype).first},
           {"prediction", m.schedule.prediction_type},
           {"sampler", m.schedule.default_sampler},
           {"preferred", fmt::format("{}x{}, {} frames at {:g} fps", m.preferred.width, m.preferred.height,
