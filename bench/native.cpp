@@ -105,7 +105,8 @@ Unit sampling(const std::string& bundle) {
   const Tensor prompts = at::cat({model->prompt, model->prompt});
   const diffusion::Denoise denoise = [model, prompts](const Tensor& x, int64_t timestep) {
     const inject::AdapterRun how{.pooling = adapter::GatePooling::batch};
-    const Tensor both = model->program.run(at::cat({x, x}), at::full({2}, timestep, at::kLong), prompts, &model->adapters, how);
+    const Tensor both =
+        model->program.run(at::cat({x, x}), at::full({2}, timestep, at::kLong), prompts, &model->adapters, how);
     return diffusion::DenoiserOutput{both.narrow(0, 0, 1), both.narrow(0, 1, 1)};
   };
   return [=] {
@@ -146,7 +147,8 @@ Unit unit_of(const std::string& mode, const std::string& source) {
 double seconds(const Unit& unit) {
   const auto began = std::chrono::steady_clock::now();
   const int64_t repetitions = unit();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count() / static_cast<double>(repetitions);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count() /
+         static_cast<double>(repetitions);
 }
 
 }  // namespace
@@ -155,7 +157,8 @@ double seconds(const Unit& unit) {
 int main(int argc, char** argv) {
   try {
     if (argc != 3) {
-      throw jointtuner::UsageError("usage: jointtuner_bench train|train-checkpointed|frozen|sample|decode BUNDLE|VIDEO");
+      throw jointtuner::UsageError(
+          "usage: jointtuner_bench train|train-checkpointed|frozen|sample|decode BUNDLE|VIDEO");
     }
     jointtuner::tune_memory_allocator();
     at::set_num_threads(2);

@@ -27,9 +27,8 @@ constexpr std::string_view kMark = ".partial-";
 
 std::string reason() { return std::strerror(errno); }
 
-/// "report.html" -> "report.partial-4711.html": the extension stays, since writers pick a format by it; the process number
-/// tells leftovers of the dead from files of the living.
-/// The count behind it keeps threads of one process apart.
+/// "report.html" -> "report.partial-4711.html": the extension stays, since writers pick a format by it; the process
+/// number tells leftovers of the dead from files of the living. The count behind it keeps threads of one process apart.
 fs::path temporary_name(const fs::path& path) {
   static std::atomic<uint64_t> count{0};
   return path.parent_path() /

@@ -27,9 +27,10 @@ c10::Device parse_device(std::string_view text) {
     throw UsageError(fmt::format("device '{}': expected auto, cpu, cuda or cuda:N", text));
   }
   if (cards == 0) {
-    throw UsageError(fmt::format("device '{}': no CUDA device is usable here (no card, no driver, or a program built without "
-                                 "-DJOINTTUNER_CUDA=ON); use --device cpu",
-                                 text));
+    throw UsageError(
+        fmt::format("device '{}': no CUDA device is usable here (no card, no driver, or a program built without "
+                    "-DJOINTTUNER_CUDA=ON); use --device cpu",
+                    text));
   }
   if (index >= cards) {
     throw UsageError(fmt::format("device '{}': this machine has {} CUDA device(s), numbered from 0", text, cards));

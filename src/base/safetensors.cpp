@@ -24,15 +24,15 @@ namespace {
 
 constexpr uint64_t kLargestHeader = 100'000'000;  // the reference implementation's bound
 constexpr std::array<std::pair<std::string_view, at::ScalarType>, 10> kTypes{{{"F64", at::kDouble},
-                                                                             {"F32", at::kFloat},
-                                                                             {"F16", at::kHalf},
-                                                                             {"BF16", at::kBFloat16},
-                                                                             {"I64", at::kLong},
-                                                                             {"I32", at::kInt},
-                                                                             {"I16", at::kShort},
-                                                                             {"I8", at::kChar},
-                                                                             {"U8", at::kByte},
-                                                                             {"BOOL", at::kBool}}};
+                                                                              {"F32", at::kFloat},
+                                                                              {"F16", at::kHalf},
+                                                                              {"BF16", at::kBFloat16},
+                                                                              {"I64", at::kLong},
+                                                                              {"I32", at::kInt},
+                                                                              {"I16", at::kShort},
+                                                                              {"I8", at::kChar},
+                                                                              {"U8", at::kByte},
+                                                                              {"BOOL", at::kBool}}};
 
 std::string_view type_name(at::ScalarType type) {
   for (const auto& [name, known] : kTypes) {
@@ -76,8 +76,8 @@ Entry parse_entry(const std::string& name, const json& value) {
   entry.begin = value.at("data_offsets").at(0).get<uint64_t>();
   entry.end = value.at("data_offsets").at(1).get<uint64_t>();
   if (entry.end < entry.begin || entry.end - entry.begin != bytes) {
-    throw Error(fmt::format("tensor '{}' {} needs {} bytes, its offsets give {}..{}", name, shape_text(entry.sizes), bytes,
-                            entry.begin, entry.end));
+    throw Error(fmt::format("tensor '{}' {} needs {} bytes, its offsets give {}..{}", name, shape_text(entry.sizes),
+                            bytes, entry.begin, entry.end));
   }
   return entry;
 }
@@ -91,17 +91,20 @@ Header parse_header(const json& root, uint64_t data_bytes) {
       header.entries.push_back(parse_entry(name, value));
     }
   }
-  std::stable_sort(header.entries.begin(), header.entries.end(),
-                   [](const Entry& a, const Entry& b) { return a.begin != b.begin ? a.begin < b.begin : a.end < b.end; });
+  std::stable_sort(header.entries.begin(), header.entries.end(), [](const Entry& a, const Entry& b) {
+    return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
+  });
   uint64_t position = 0;
   for (const Entry& entry : header.entries) {
     if (entry.begin != position) {
-      throw Error(fmt::format("tensor '{}' begins at byte {}, expected {} (overlap or hole)", entry.name, entry.begin, position));
+      throw Error(fmt::format("tensor '{}' begins at byte {}, expected {} (overlap or hole)", entry.name, entry.begin,
+                              position));
     }
     position = entry.end;
   }
   if (position != data_bytes) {
-    throw Error(fmt::format("the header describes {} bytes of tensors, the file holds {} (truncated?)", position, data_bytes));
+    throw Error(
+        fmt::format("the header describes {} bytes of tensors, the file holds {} (truncated?)", position, data_bytes));
   }
   return header;
 }
@@ -188,7 +191,8 @@ void save_safetensors(const fs::path& path, const Safetensors& contents) {
       throw Error(fmt::format("{}: two tensors are named '{}'", path.string(), name));
     }
     const uint64_t end = position + tensor.nbytes();
-    header[name] = {{"dtype", type_name(tensor.scalar_type())}, {"shape", tensor.sizes().vec()}, {"data_offsets", {position, end}}};
+    header[name] = {
+        {"dtype", type_name(tensor.scalar_type())}, {"shape", tensor.sizes().vec()}, {"data_offsets", {position, end}}};
     position = end;
   }
   std::string text = header.dump();

@@ -9,7 +9,9 @@
 
 namespace jointtuner {
 
-std::string shape_text(at::IntArrayRef sizes) { return fmt::format("[{}]", fmt::join(sizes.begin(), sizes.end(), ", ")); }
+std::string shape_text(at::IntArrayRef sizes) {
+  return fmt::format("[{}]", fmt::join(sizes.begin(), sizes.end(), ", "));
+}
 
 void check_shape(const at::Tensor& tensor, std::initializer_list<int64_t> sizes, std::string_view what) {
   bool same = tensor.defined() && tensor.dim() == static_cast<int64_t>(sizes.size());

@@ -49,8 +49,8 @@ class Check {
     if (!bundle_) return;
     const backbone::Manifest& m = bundle_->manifest();
     line("backbone  {} ({}, {}, {} prediction), prefers {}x{}, {} frames at {:g} fps", m.source_name, m.family,
-         c10::getDtypeNames(m.dtype).first, m.schedule.prediction_type, m.preferred.width, m.preferred.height, m.preferred.frames,
-         m.preferred.fps);
+         c10::getDtypeNames(m.dtype).first, m.schedule.prediction_type, m.preferred.width, m.preferred.height,
+         m.preferred.frames, m.preferred.fps);
     problems_.attempt([&] { train::check_sizes(config_.data, m); });
     problems_.attempt([&] { tokenizer_.emplace(backbone::tokenizer(*bundle_)); });
     problems_.attempt([&] { look_at_sites(); });

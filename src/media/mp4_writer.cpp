@@ -14,8 +14,8 @@ namespace {
 // The padded picture's size: yuv420p has one colour sample for 2x2 pixels.
 int even(int64_t side) { return static_cast<int>(side + side % 2); }
 
-/// x264's AVX-512 code gives different bytes for equal frames from call to call (seen with x264 core 164); its AVX2, SSE4 and
-/// plain C code agree with each other always.
+/// x264's AVX-512 code gives different bytes for equal frames from call to call (seen with x264 core 164); its AVX2,
+/// SSE4 and plain C code agree with each other always.
 bool has_avx512() {
 #if defined(__x86_64__)
   return __builtin_cpu_supports("avx512f") != 0;

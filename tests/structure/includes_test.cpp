@@ -75,8 +75,8 @@ TEST(Structure, NoIncludeGoesUpTheModuleTable) {
       for (const auto& [target, header] : includes(file)) {
         const bool options_for_config = module == "config" && header == "options.h";
         EXPECT_TRUE(names.contains(target) || options_for_config)
-            << fs::relative(file, kSource) << " includes jointtuner/" << target << "/" << header << ", but module " << module
-            << " must not know " << target;
+            << fs::relative(file, kSource) << " includes jointtuner/" << target << "/" << header << ", but module "
+            << module << " must not know " << target;
         ++looked_at;
       }
     }
@@ -99,7 +99,8 @@ TEST(Structure, NamesSaySomething) {
   for (const char* root : {"include", "src", "tests", "scripts", "bench", "cmake"}) {
     for (const auto& entry : fs::recursive_directory_iterator(kSource / root)) {
       const std::string name = entry.path().filename().string();
-      EXPECT_FALSE(std::regex_search(name, empty_name)) << fs::relative(entry.path(), kSource) << ": name the thing it is";
+      EXPECT_FALSE(std::regex_search(name, empty_name))
+          << fs::relative(entry.path(), kSource) << ": name the thing it is";
     }
   }
 }

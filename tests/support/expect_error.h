@@ -18,12 +18,12 @@ inline void expect_parts(const std::string& message, const std::vector<std::stri
 
 }  // namespace jointtuner::testing
 
-#define EXPECT_ERROR(statement, type, ...)                               \
-  do {                                                                   \
-    try {                                                                \
-      statement;                                                         \
-      ADD_FAILURE() << #statement " threw nothing, expected " #type;     \
-    } catch (const type& error) {                                        \
-      ::jointtuner::testing::expect_parts(error.what(), {__VA_ARGS__});  \
-    }                                                                    \
+#define EXPECT_ERROR(statement, type, ...)                              \
+  do {                                                                  \
+    try {                                                               \
+      statement;                                                        \
+      ADD_FAILURE() << #statement " threw nothing, expected " #type;    \
+    } catch (const type& error) {                                       \
+      ::jointtuner::testing::expect_parts(error.what(), {__VA_ARGS__}); \
+    }                                                                   \
   } while (false)

@@ -1,8 +1,8 @@
 // Named random generators: every draw of a run can be repeated by anybody who knows (seed, step, name).
 //
 // The generator's seed is the unsigned 64-bit little-endian integer in the first 8 bytes of SHA-256 of the text
-// "{seed}/{step}/{name}". Draws are fp32 randn/rand/randperm of ATen on the CPU, then moved and cast, so that every device
-// starts alike. There is no global generator anywhere in a step.
+// "{seed}/{step}/{name}". Draws are fp32 randn/rand/randperm of ATen on the CPU, then moved and cast, so that every
+// device starts alike. There is no global generator anywhere in a step.
 #pragma once
 #include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>

@@ -1,4 +1,5 @@
-// Ctrl-C: the first asks long loops to stop at the next safe point, the second ends the process at once (exit code 130).
+// Ctrl-C: the first asks long loops to stop at the next safe point, the second ends the process at once (exit code
+// 130).
 #pragma once
 
 namespace jointtuner {

@@ -1,5 +1,5 @@
-// Progress of a long task on stderr: one rewritten line with bar, rate and ETA on a terminal; elsewhere (log file, Slurm, CI)
-// a plain line now and then.
+// Progress of a long task on stderr: one rewritten line with bar, rate and ETA on a terminal; elsewhere (log file,
+// Slurm, CI) a plain line now and then.
 #pragma once
 #include <chrono>
 #include <cstdint>

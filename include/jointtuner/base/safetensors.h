@@ -21,8 +21,8 @@ struct Safetensors {
   bool contains(std::string_view name) const;
 };
 
-/// Reads a whole file into CPU tensors. The header is checked completely (lengths, overlaps, dtype against shape, file size)
-/// before anything is allocated; a damaged file is an Error that names the path and the first thing wrong.
+/// Reads a whole file into CPU tensors. The header is checked completely (lengths, overlaps, dtype against shape, file
+/// size) before anything is allocated; a damaged file is an Error that names the path and the first thing wrong.
 Safetensors load_safetensors(const std::filesystem::path& path);
 
 /// Reads the header alone: tensors are on the meta device, without data.
