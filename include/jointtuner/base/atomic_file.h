@@ -27,8 +27,8 @@ void write_folder_atomically(const std::filesystem::path& path,
 /// Creates a folder and its parents; throws Error naming the path.
 void make_folder(const std::filesystem::path& path);
 
-/// Removes what killed processes left under temporary names ("report.partial-4711-1.html") in `folder`. Files and folders
-/// of processes that still run are kept.
+/// Removes what killed processes left under temporary names ("report.partial-4711-1.html") in `folder`. Files and
+/// folders of processes that still run are kept.
 void remove_leftovers(const std::filesystem::path& folder);
 
 /// Flushes a file or folder to the disk.
