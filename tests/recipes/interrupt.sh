@@ -6,7 +6,7 @@ succeeds "uninterrupted run" train --set run.name=whole
 
 "$JOINTTUNER" train --config "$work/config.json" --set run.name=stopped >"$work/out" 2>"$work/err" &
 process=$!
-for _ in $(seq 300); do [ -s "$work/runs/stopped/metrics.jsonl" ] && break; sleep 0.05; done
+for _ in $(seq 1200); do [ -s "$work/runs/stopped/metrics.jsonl" ] && break; sleep 0.05; done
 kill -INT $process
 wait $process
 code=$?
@@ -20,7 +20,7 @@ equal "after Ctrl-C" "$work/runs/whole/adapter.safetensors" "$work/runs/stopped/
 # A second Ctrl-C ends at once; what was there stays usable.
 "$JOINTTUNER" train --config "$work/config.json" --set run.name=twice >"$work/out" 2>"$work/err" &
 process=$!
-for _ in $(seq 300); do [ -s "$work/runs/twice/metrics.jsonl" ] && break; sleep 0.05; done
+for _ in $(seq 1200); do [ -s "$work/runs/twice/metrics.jsonl" ] && break; sleep 0.05; done
 kill -INT $process; kill -INT $process
 wait $process
 code=$?
