@@ -73,8 +73,6 @@ class Object {
     return result;
   }
 
-  bool has(const std::string& name) const { return value_.contains(name); }
-
   std::vector<int64_t> integers(const std::string& name, int64_t low, int64_t high) {
     const json& value = member(name);
     if (!value.is_array()) fail(path_of(name), "a list of whole numbers", value);
@@ -163,35 +161,67 @@ AdapterRule parse_rule(Object rule) {
   return result;
 }
 
-void check_inputs(const Object& denoiser, const std::vector<std::string>& inputs) {
-  static const std::vector<std::string> roles = {"latents", "timestep", "prompt_embedding"};
-  for (const std::string& input : inputs) {
-    if (std::find(roles.begin(), roles.end(), input) == roles.end()) {
+c10::ScalarType parse_dtype(Object& part) {
+  const std::string text = part.text("dtype", {"float32", "float16", "bfloat16"});
+  if (text == "float16") return c10::ScalarType::Half;
+  return text == "bfloat16" ? c10::ScalarType::BFloat16 : c10::ScalarType::Float;
+}
+
+PositionalManifest parse_positional(Object positional) {
+  const std::string kind = positional.text("kind", {"none", "sincos_3d", "rope_3d"});
+  PositionalManifest result = NoPositional{};
+  if (kind == "sincos_3d") {
+    result = Sincos3d{positional.integer("width", 16, 1000000), positional.integer("patch", 1, 64),
+                      positional.number("spatial_scale", 0, 1e6), positional.number("temporal_scale", 0, 1e6)};
+  } else if (kind == "rope_3d") {
+    result = Rope3d{positional.integer("head_dim", 8, 65536),     positional.number("theta", 1, 1e12),
+                    positional.integer("patch", 1, 64),           positional.integer("patch_frames", 1, 64),
+                    positional.text("grid", {"resize", "slice"}), positional.integer("base_height", 1, 100000),
+                    positional.integer("base_width", 1, 100000)};
+  }
+  positional.finish();
+  return result;
+}
+
+// The inputs that a denoiser with these positions takes.
+std::vector<std::string> roles_of(const PositionalManifest& positional) {
+  std::vector<std::string> roles = {"latents", "timestep", "prompt_embedding"};
+  if (std::holds_alternative<Sincos3d>(positional)) roles.push_back("positional_table");
+  if (std::holds_alternative<Rope3d>(positional)) roles.insert(roles.end(), {"rope_cos", "rope_sin"});
+  return roles;
+}
+
+void check_inputs(const Object& denoiser, const DenoiserManifest& manifest) {
+  static const std::vector<std::string> known = {"latents",          "timestep", "prompt_embedding",
+                                                 "positional_table", "rope_cos", "rope_sin"};
+  for (const std::string& input : manifest.inputs) {
+    if (std::find(known.begin(), known.end(), input) == known.end()) {
       throw Error(
           fmt::format("{}: `{}`: unknown input role `{}`; this version knows {}. The bundle needs a newer jointtuner.",
-                      denoiser.where(), denoiser.path_of("inputs"), input, fmt::join(roles, ", ")));
+                      denoiser.where(), denoiser.path_of("inputs"), input, fmt::join(known, ", ")));
     }
   }
-  auto sorted = inputs, wanted = roles;
+  auto sorted = manifest.inputs, wanted = roles_of(manifest.positional);
   std::sort(sorted.begin(), sorted.end());
   std::sort(wanted.begin(), wanted.end());
   if (sorted != wanted)
-    denoiser.fail(denoiser.path_of("inputs"), "each of latents, timestep, prompt_embedding once", inputs);
+    denoiser.fail(denoiser.path_of("inputs"),
+                  fmt::format("each of {} once", fmt::join(roles_of(manifest.positional), ", ")), manifest.inputs);
 }
 
 DenoiserManifest parse_denoiser(Object denoiser) {
   DenoiserManifest result;
   result.file = denoiser.text("file");
+  result.dtype = parse_dtype(denoiser);
   result.inputs = denoiser.texts("inputs");
-  check_inputs(denoiser, result.inputs);
-  result.layout = denoiser.text("layout", {"BCFHW"});
+  result.positional = parse_positional(denoiser.object("positional"));
+  check_inputs(denoiser, result);
+  result.layout = denoiser.text("layout", {"BCFHW", "BFCHW"});
   result.module_root = denoiser.text("module_root");
   result.in_channels = denoiser.integer("in_channels", 1, 4096);
   result.height_multiple = denoiser.integer("height_multiple", 1, 4096);
   result.width_multiple = denoiser.integer("width_multiple", 1, 4096);
-  result.frames_minimum = denoiser.integer("frames_minimum", 1, 4096);
   result.frames_multiple = denoiser.integer("frames_multiple", 1, 4096);
-  result.frames_remainder = denoiser.integer("frames_remainder", 0, result.frames_multiple - 1);
   const json& rules = denoiser.list("adapter_rules");
   for (size_t i = 0; i < rules.size(); ++i) {
     const std::string path = fmt::format("{}[{}]", denoiser.path_of("adapter_rules"), i);
@@ -224,7 +254,7 @@ diffusion::ScheduleConstants parse_schedule(Object schedule) {
   result.final_alpha_one = schedule.truth("final_alpha_one");
   result.clip_sample = schedule.truth("clip_sample");
   result.clip_sample_range = schedule.number("clip_sample_range", 0, 1e6);
-  result.default_sampler = schedule.text("default_sampler", {"ddim", "dpmpp_2m"});
+  result.default_sampler = schedule.text("default_sampler", {"ddim", "dpmpp_2m", "dpmpp_2m_sde"});
   schedule.finish();
   return result;
 }
@@ -239,21 +269,68 @@ LatentsManifest parse_latents(Object latents) {
   return result;
 }
 
+ChunkRule parse_chunks(Object chunks) {
+  ChunkRule result{chunks.integers("first", 1, 4096), chunks.integer("next", 1, 4096)};
+  if (result.first.empty() || !std::is_sorted(result.first.begin(), result.first.end(), std::less_equal<>()))
+    chunks.fail(chunks.path_of("first"), "an ascending list that is not empty", result.first);
+  chunks.finish();
+  return result;
+}
+
+AutoencoderManifest parse_autoencoder(Object autoencoder) {
+  AutoencoderManifest result;
+  result.file = autoencoder.text("file");
+  result.dtype = parse_dtype(autoencoder);
+  result.kind = autoencoder.text("kind", {"2d", "causal_3d"});
+  if (result.kind == "causal_3d") {
+    result.encode = parse_chunks(autoencoder.object("encode"));
+    result.decode = parse_chunks(autoencoder.object("decode"));
+  }
+  autoencoder.finish();
+  return result;
+}
+
+constexpr int64_t kLargestId = 10000000;
+
+ClipBpeManifest parse_clip_bpe(Object& tokenizer) {
+  return {tokenizer.text("vocab"),
+          tokenizer.text("merges"),
+          tokenizer.integer("bos_id", 0, kLargestId),
+          tokenizer.integer("eos_id", 0, kLargestId),
+          tokenizer.integer("pad_id", 0, kLargestId),
+          tokenizer.integers("normalized_ids", 0, kLargestId)};
+}
+
+SentencePieceManifest parse_sentencepiece(Object& tokenizer) {
+  SentencePieceManifest result{tokenizer.text("model"),
+                               tokenizer.integer("eos_id", 0, kLargestId),
+                               tokenizer.integer("pad_id", 0, kLargestId),
+                               {}};
+  const json& tokens = tokenizer.list("special_tokens");
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    Object token(tokens[i], tokenizer.where(), fmt::format("{}[{}]", tokenizer.path_of("special_tokens"), i));
+    result.special_tokens.push_back({token.text("text"), token.integer("id", 0, kLargestId)});
+    token.finish();
+  }
+  return result;
+}
+
 TextManifest parse_text(Object text) {
   TextManifest result;
   result.file = text.text("file");
-  result.tokenizer = text.text("tokenizer", {"clip_bpe"});
-  result.vocab = text.text("vocab");
-  result.merges = text.text("merges");
+  result.dtype = parse_dtype(text);
   result.max_length = text.integer("max_length", 3, 100000);
-  result.bos_id = text.integer("bos_id", 0, 10000000);
-  result.eos_id = text.integer("eos_id", 0, 10000000);
-  result.pad_id = text.integer("pad_id", 0, 10000000);
-  if (text.has("normalized_ids")) result.normalized_ids = text.integers("normalized_ids", 0, 10000000);
   result.attention_mask = text.truth("attention_mask");
   if (result.attention_mask)
     text.fail(text.path_of("attention_mask"), "false (masks are not supported in this version)", true);
   result.embedding_width = text.integer("embedding_width", 1, 1000000);
+  Object tokenizer = text.object("tokenizer");
+  if (tokenizer.text("kind", {"clip_bpe", "sentencepiece"}) == "clip_bpe") {
+    result.tokenizer = parse_clip_bpe(tokenizer);
+  } else {
+    result.tokenizer = parse_sentencepiece(tokenizer);
+  }
+  tokenizer.finish();
   text.finish();
   return result;
 }
@@ -264,13 +341,11 @@ PreferredManifest parse_preferred(Object preferred) {
   result.width = preferred.integer("width", 1, 100000);
   result.frames = preferred.integer("frames", 1, 100000);
   result.fps = preferred.number("fps", 0, 1000);
+  result.steps = preferred.integer("steps", 1, 1000);
+  result.guidance = preferred.number("guidance", 0, 100);
+  result.guidance_schedule = preferred.text("guidance_schedule", {"constant", "dynamic"});
   preferred.finish();
   return result;
-}
-
-c10::ScalarType parse_dtype(const std::string& text) {
-  if (text == "float16") return c10::ScalarType::Half;
-  return text == "bfloat16" ? c10::ScalarType::BFloat16 : c10::ScalarType::Float;
 }
 
 // Before all else, so that a bundle of another version is told by its version and not by the fields that it lacks.
@@ -287,14 +362,13 @@ void check_version(Object& bundle) {
 }
 
 void check_consistency(const Manifest& manifest, std::string_view where) {
-  const auto named = {std::pair{"denoiser.file", &manifest.denoiser.file},
-                      {"autoencoder.file", &manifest.autoencoder.file},
-                      {"text.file", &manifest.text.file},
-                      {"text.vocab", &manifest.text.vocab},
-                      {"text.merges", &manifest.text.merges}};
+  std::vector<std::pair<std::string, std::string>> named = {{"denoiser.file", manifest.denoiser.file},
+                                                            {"autoencoder.file", manifest.autoencoder.file},
+                                                            {"text.file", manifest.text.file}};
+  for (const std::string& file : tokenizer_files(manifest.text)) named.emplace_back("text.tokenizer", file);
   for (const auto& [field, file] : named) {
-    if (manifest.files.count(*file)) continue;
-    throw Error(fmt::format("{}: `{}` names {}, which is not listed under `files`. {}", where, field, *file, kRemedy));
+    if (manifest.files.count(file)) continue;
+    throw Error(fmt::format("{}: `{}` names {}, which is not listed under `files`. {}", where, field, file, kRemedy));
   }
   if (manifest.denoiser.in_channels != manifest.latents.channels) {
     throw Error(fmt::format("{}: `denoiser.in_channels` is {} but `latents.channels` is {}; they must be equal. {}",
@@ -303,6 +377,11 @@ void check_consistency(const Manifest& manifest, std::string_view where) {
 }
 
 }  // namespace
+
+std::vector<std::string> tokenizer_files(const TextManifest& text) {
+  if (const auto* clip = std::get_if<ClipBpeManifest>(&text.tokenizer)) return {clip->vocab, clip->merges};
+  return {std::get<SentencePieceManifest>(text.tokenizer).model};
+}
 
 Manifest parse_manifest(std::string_view json_text, std::string_view where) {
   json value;
@@ -319,16 +398,13 @@ Manifest parse_manifest(std::string_view json_text, std::string_view where) {
   result.source_class = source.text("class");
   result.source_name = source.text("name");
   source.finish();
-  result.dtype = parse_dtype(bundle.text("dtype", {"float32", "float16", "bfloat16"}));
   result.files = parse_files(bundle.object("files"));
   Object exporter = bundle.object("exporter");
   for (const std::string& package : exporter.names()) result.exporter[package] = exporter.text(package);
   result.denoiser = parse_denoiser(bundle.object("denoiser"));
   result.schedule = parse_schedule(bundle.object("schedule"));
   result.latents = parse_latents(bundle.object("latents"));
-  Object autoencoder = bundle.object("autoencoder");
-  result.autoencoder = {autoencoder.text("file"), autoencoder.text("kind", {"2d"})};
-  autoencoder.finish();
+  result.autoencoder = parse_autoencoder(bundle.object("autoencoder"));
   result.text = parse_text(bundle.object("text"));
   result.preferred = parse_preferred(bundle.object("preferred"));
   bundle.finish();
