@@ -170,17 +170,6 @@ class PieceMerger {
   std::priority_queue<Offer> offers_;
 };
 
-// The beginning of a text that may start within a character, short enough for a message.
-std::string shown(std::string_view text) {
-  constexpr size_t kBytes = 160;
-  const auto continues = [](char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; };
-  while (!text.empty() && continues(text.front())) text.remove_prefix(1);
-  if (text.size() <= kBytes) return std::string(text);
-  size_t end = kBytes;
-  while (end > 0 && continues(text[end])) --end;
-  return std::string(text.substr(0, end)) + "...";
-}
-
 [[noreturn]] void bad_file(const std::filesystem::path& path, const std::string& what) {
   throw Error(
       fmt::format("{}: {}: take vocab.json and merges.txt from the same CLIP tokenizer, or export the backbone again",
@@ -191,7 +180,7 @@ std::string shown(std::string_view text) {
 
 ClipTokenizer::ClipTokenizer(const std::filesystem::path& vocab, const std::filesystem::path& merges,
                              const ClipTokenizerOptions& options)
-    : options_(options) {
+    : Tokenizer({options.max_length, options.eos_id, options.pad_id}), options_(options) {
   if (options_.max_length < 2) {
     throw Error(
         fmt::format("the tokenizer's max_length is {}: expected at least 2, for the tokens before and after a prompt",
@@ -303,24 +292,6 @@ void ClipTokenizer::encode_piece(std::string_view piece, std::vector<int64_t>& i
     symbols[i] = i + 1 == piece.size() ? last_byte_ids_[byte] : byte_ids_[byte];
   }
   PieceMerger(std::move(symbols), merges_).append_to(ids);
-}
-
-std::vector<int64_t> ClipTokenizer::padded(std::string_view prompt, Overflow overflow) const {
-  std::vector<int64_t> ids = encode(prompt);
-  const auto limit = static_cast<size_t>(options_.max_length);
-  if (ids.size() > limit) {
-    if (overflow == Overflow::error) {
-      throw Error(
-          fmt::format("the prompt has {} tokens and the text encoder takes {} (both counted with the one before and "
-                      "the one after it); "
-                      "what does not fit begins with \"{}\": shorten the prompt, or ask for truncation",
-                      ids.size(), limit, shown(decode({ids.begin() + options_.max_length - 1, ids.end() - 1}))));
-    }
-    ids.resize(limit);
-    ids.back() = options_.eos_id;
-  }
-  ids.resize(limit, options_.pad_id);
-  return ids;
 }
 
 std::string ClipTokenizer::decode(const std::vector<int64_t>& ids) const {

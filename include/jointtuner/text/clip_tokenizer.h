@@ -21,6 +21,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "jointtuner/text/tokenizer.h"
+
 namespace jointtuner::text {
 
 struct ClipTokenizerOptions {
@@ -33,10 +35,7 @@ struct ClipTokenizerOptions {
   std::vector<int64_t> normalized_ids;
 };
 
-// What `padded` does with a prompt of more tokens than max_length.
-enum class Overflow { error, truncate };
-
-class ClipTokenizer {
+class ClipTokenizer : public Tokenizer {
  public:
   // Reads vocab.json (token -> id) and merges.txt ("first second" a line, best rank first; an optional first line
   // "#version..."). Throws Error, naming the file and the line or token, unless the vocabulary holds the 256 byte
@@ -45,16 +44,11 @@ class ClipTokenizer {
   ClipTokenizer(const std::filesystem::path& vocab, const std::filesystem::path& merges,
                 const ClipTokenizerOptions& options);
 
-  // bos, the prompt's ids, eos: neither padded nor truncated. Throws Error with the byte position if `prompt` is not
-  // UTF-8.
-  std::vector<int64_t> encode(std::string_view prompt) const;
+  // bos, the prompt's ids, eos.
+  std::vector<int64_t> encode(std::string_view prompt) const override;
 
-  // encode(), filled with pad_id to max_length. A longer prompt is an Error that gives both counts and the words that
-  // do not fit; with Overflow::truncate it keeps its first max_length - 2 tokens, then eos.
-  std::vector<int64_t> padded(std::string_view prompt, Overflow overflow = Overflow::error) const;
-
-  // Text of ids, words separated by spaces: what the model "read". Ids without an entry are an Error.
-  std::string decode(const std::vector<int64_t>& ids) const;
+  // Words separated by spaces.
+  std::string decode(const std::vector<int64_t>& ids) const override;
 
   const ClipTokenizerOptions& options() const { return options_; }
   int64_t vocabulary_size() const { return static_cast<int64_t>(tokens_.size()); }
