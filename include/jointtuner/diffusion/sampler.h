@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "jointtuner/diffusion/guidance.h"
 #include "jointtuner/diffusion/noise_schedule.h"
 
 namespace jointtuner::diffusion {
@@ -19,10 +20,6 @@ struct DenoiserOutput {
   Tensor conditional;
 };
 using Denoise = std::function<DenoiserOutput(const Tensor& latents, int64_t timestep)>;
-
-/// Classifier-free guidance (arXiv 2207.12598) combines unconditional + scale * (conditional - unconditional): a scale
-/// of 1 is the conditional prediction alone.
-inline bool needs_unconditional(double guidance_scale) { return guidance_scale != 1.0; }
 
 enum class Condition { unconditional, conditional };
 
@@ -42,17 +39,20 @@ struct StepReport {
 
 struct SamplerSettings {
   int64_t steps = 30;
-  double guidance_scale = 1;
+  double guidance_scale = 1;  ///< as asked for; guidance_schedule says what each step makes of it
+  GuidanceSchedule guidance_schedule = GuidanceSchedule::constant;
   double eta = 0;  ///< DDIM only: 0 deterministic .. 1 as noisy as DDPM
-  /// Noise for step n = 0, 1, ... shaped, typed and placed like the latents (generator "sampler/<n>"); asked for only
-  /// when eta > 0.
+  /// Noise for step n = 0, 1, ... shaped, typed and placed like the latents (generator "sampler/<n>"); asked for at
+  /// most once a step, and only where noise is added: DDIM with eta > 0, and DPM-Solver++ 2M SDE except in a step to
+  /// alphas_cumprod 1.
   std::function<Tensor(int64_t step)> noise;
   /// Progress. To interrupt, throw: the exception leaves the sampler and nothing else is touched.
   std::function<void(const StepReport&)> on_step;
 };
 
-/// DDIM (arXiv 2010.02502, eq. 12), equal to diffusers' DDIMScheduler. With a, a' of this and the next timestep and
-/// sigma = eta sqrt((1-a')/(1-a)) sqrt(1-a/a'):
+/// DDIM (arXiv 2010.02502, eq. 12), equal to diffusers' DDIMScheduler and, with eta 0 and no clip,
+/// CogVideoXDDIMScheduler. With a, a' of timesteps t and t - T / n (integer division) and sigma = eta
+/// sqrt((1-a')/(1-a)) sqrt(1-a/a'):
 ///
 ///   x' = sqrt(a') clip(x0) + sqrt(1 - a' - sigma^2) epsilon + sigma noise
 ///
@@ -74,13 +74,29 @@ Tensor sample_ddim(const NoiseSchedule& schedule, const Denoise& denoise, const 
 Tensor sample_dpmpp_2m(const NoiseSchedule& schedule, const Denoise& denoise, const Tensor& latents,
                        const SamplerSettings& settings);
 
-enum class Sampler { ddim, dpmpp_2m };
+/// DPM-Solver++ 2M SDE as CogVideoX samples, equal to diffusers' CogVideoXDPMScheduler given the same noise. One step
+/// goes from timestep t to t' = t - T / n (integer division; T = train_timesteps, n = steps). With lambda =
+/// log(a / (1-a)) / 2, h = lambda' - lambda, r = (lambda - lambda_before) / h, where "before" is the list's timestep
+/// before t:
+///
+///   D  = x0 + (x0 - x0_before) / (2 r)            (D = x0 in the first step and in one to t' < 0)
+///   x' = sqrt((1-a')/(1-a)) e^{-h} x + sqrt(a') (1 - e^{-2h}) D + sqrt(1-a') sqrt(1 - e^{-2h}) noise
+///
+/// At zero SNR, a = 0, lambda is -infinity and every coefficient has a limit: x itself is not used. As in diffusers,
+/// where n does not divide T the list's next timestep is not quite t', and a last step to t' = 0 (15 steps of 1000, for
+/// instance) leaves that timestep's noise in the result. diffusers draws twice in each second-order step and drops the
+/// first draw; here one draw a step, by name, is all there is. eta must be 0: the amount of noise is not a choice. The
+/// schedule's x0 clip does not apply.
+Tensor sample_dpmpp_2m_sde(const NoiseSchedule& schedule, const Denoise& denoise, const Tensor& latents,
+                           const SamplerSettings& settings);
 
-/// "ddim" or "dpmpp_2m"; anything else is an Error that names what is allowed.
+enum class Sampler { ddim, dpmpp_2m, dpmpp_2m_sde };
+
+/// "ddim", "dpmpp_2m" or "dpmpp_2m_sde"; anything else is an Error that names what is allowed.
 Sampler parse_sampler(std::string_view name);
 std::string name(Sampler sampler);
 
-/// sample_ddim or sample_dpmpp_2m.
+/// The sample_... function of that name.
 Tensor sample(Sampler sampler, const NoiseSchedule& schedule, const Denoise& denoise, const Tensor& latents,
               const SamplerSettings& settings);
 

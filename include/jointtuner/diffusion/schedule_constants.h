@@ -18,7 +18,7 @@ struct ScheduleConstants {
   bool final_alpha_one = true;  ///< the last DDIM step goes to alphas_cumprod 1 (diffusers: set_alpha_to_one), else [0]
   bool clip_sample = false;     ///< clip each x0 that DDIM sees to +-clip_sample_range
   double clip_sample_range = 1;
-  std::string default_sampler = "ddim";  ///< ddim or dpmpp_2m
+  std::string default_sampler = "ddim";  ///< ddim, dpmpp_2m or dpmpp_2m_sde
 };
 
 }  // namespace jointtuner::diffusion
