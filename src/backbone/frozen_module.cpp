@@ -5,6 +5,7 @@
 #include <caffe2/serialize/inline_container.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <torch/csrc/jit/api/module.h>
@@ -20,6 +21,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
+#include <new>
+#include <string_view>
 
 #include "jointtuner/backbone/traced_graph.h"
 #include "jointtuner/base/error.h"
@@ -42,6 +46,20 @@ std::string one_line(const std::exception& error) {
   if (stack != std::string::npos) text.erase(stack);
   text.erase(std::min(text.find('\n'), text.size()));
   return text;
+}
+
+bool is_out_of_memory(const std::exception& error) {
+  if (dynamic_cast<const std::bad_alloc*>(&error) || dynamic_cast<const c10::OutOfMemoryError*>(&error) ||
+      dynamic_cast<const OutOfMemory*>(&error)) {
+    return true;
+  }
+  // In this order: CUDA's allocator and run-time library, LibTorch's on the CPU, C++'s, and the libraries that take
+  // work space of their own.
+  constexpr std::string_view kTexts[] = {"out of memory", "DefaultCPUAllocator: can't allocate memory",
+                                         "std::bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"};
+  const std::string_view text = error.what();
+  return std::any_of(std::begin(kTexts), std::end(kTexts),
+                     [&](std::string_view part) { return text.find(part) != std::string_view::npos; });
 }
 
 namespace {
@@ -220,21 +238,53 @@ FrozenMethod::FrozenMethod(const FrozenModule& module, const std::string& name, 
   }
 }
 
+namespace {
+
+FrozenMethod::Values values_of(const at::IValue& result) {
+  if (result.isTensor()) return {{result.toTensor()}};
+  FrozenMethod::Values values;
+  for (const at::IValue& element : result.toTupleRef().elements()) {
+    TORCH_CHECK(!values.list, "a list of tensors is not the last of the results");
+    if (element.isTensor()) {
+      values.tensors.push_back(element.toTensor());
+    } else {
+      values.list = element.toTensorVector();
+    }
+  }
+  return values;
+}
+
+// "[1, 4, 3, 8, 8], a list of 64"
+std::string shapes_text(const std::vector<std::string>& shapes, std::optional<size_t> list) {
+  std::string text = fmt::format("{}", fmt::join(shapes, ", "));
+  return list ? text + fmt::format(", a list of {}", *list) : text;
+}
+
+}  // namespace
+
 std::vector<at::Tensor> FrozenMethod::run(const std::vector<at::Tensor>& arguments) const {
+  return run(Values{arguments}).tensors;
+}
+
+FrozenMethod::Values FrozenMethod::run(Values arguments) const {
   c10::NoGradGuard no_grad;
+  std::vector<std::string> shapes;  // taken first: nothing here may keep an argument alive while the method runs
+  for (const at::Tensor& argument : arguments.tensors) shapes.push_back(shape_text(argument.sizes()));
+  const auto list_size = arguments.list ? std::optional(arguments.list->size()) : std::nullopt;
+  const auto failure = [&](const std::string& why) {
+    return fmt::format("{} failed on {}: {}", impl_->name, shapes_text(shapes, list_size), why);
+  };
   try {
     jit::Stack stack{impl_->module._ivalue()};
-    stack.insert(stack.end(), arguments.begin(), arguments.end());
+    for (at::Tensor& argument : arguments.tensors) stack.emplace_back(std::move(argument));
+    if (arguments.list) stack.emplace_back(std::move(*arguments.list));
+    arguments = {};
+    TORCH_CHECK(stack.size() == impl_->code.num_inputs(), "it takes ", impl_->code.num_inputs() - 1, " arguments");
     jit::InterpreterState(impl_->code).run(stack);
-    const at::IValue& result = stack.back();
-    if (result.isTensor()) return {result.toTensor()};
-    std::vector<at::Tensor> tensors;
-    for (const at::IValue& element : result.toTupleRef().elements()) tensors.push_back(element.toTensor());
-    return tensors;
+    return values_of(stack.back());
   } catch (const std::exception& error) {
-    std::string shapes;
-    for (const at::Tensor& argument : arguments) shapes += (shapes.empty() ? "" : ", ") + shape_text(argument.sizes());
-    throw Error(fmt::format("{} failed on {}: {}", impl_->name, shapes, one_line(error)));
+    if (is_out_of_memory(error)) throw OutOfMemory(failure(one_line(error)));
+    throw Error(failure(one_line(error)));
   }
 }
 

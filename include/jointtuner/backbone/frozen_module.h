@@ -7,6 +7,7 @@
 #include <exception>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,11 @@ namespace jointtuner::backbone {
 // call stack.
 std::string one_line(const std::exception& error);
 
-// A method the file must have, and how many arguments it takes (without self).
+// Whether an exception says that the device or the host has no memory left. LibTorch has a type for some of these only,
+// and its interpreter drops the type of all, so the message decides.
+bool is_out_of_memory(const std::exception& error);
+
+// A method the file must have, and how many arguments it takes (without self; a list is one).
 struct MethodSignature {
   std::string name;
   size_t arguments;
@@ -55,8 +60,17 @@ class FrozenMethod {
   FrozenMethod& operator=(FrozenMethod&&) noexcept;
 
   // The tensor, or the elements of the tuple of tensors, that the method returns; no gradients are recorded. Throws
-  // Error naming the file, the method, the arguments' shapes and the failing operator's message.
+  // Error naming the file, the method, the arguments' shapes and the failing operator's message, OutOfMemory if memory
+  // ran out.
   std::vector<at::Tensor> run(const std::vector<at::Tensor>& arguments) const;
+
+  // For methods that take or return a flat List[Tensor] (a cache): it is the last argument, the last of the returned
+  // tuple. Arguments that the caller moved in are freed as soon as the method has used them.
+  struct Values {
+    std::vector<at::Tensor> tensors;
+    std::optional<std::vector<at::Tensor>> list = std::nullopt;
+  };
+  Values run(Values arguments) const;
 
  private:
   struct Impl;

@@ -24,4 +24,10 @@ class Interrupted : public Error {
   using Error::Error;
 };
 
+/// The device or the host has no memory left for what was asked: exit code 1 if nobody asks for less.
+class OutOfMemory : public Error {
+ public:
+  using Error::Error;
+};
+
 }  // namespace jointtuner
