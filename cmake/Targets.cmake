@@ -36,7 +36,7 @@ function(jointtuner_modules)
   # at::parallel_for is a plain loop in files compiled without OpenMP. A flag, not the OpenMP target: the run-time library is LibTorch's.
   target_compile_options(jointtuner_kernels PRIVATE -fopenmp)
   target_link_options(jointtuner_kernels PUBLIC -fopenmp)
-  jointtuner_module(text LINK jointtuner_base ICU::uc ICU::i18n)
+  jointtuner_module(text LINK jointtuner_base ICU::uc ICU::i18n SentencePiece::SentencePiece)
   jointtuner_module(diffusion LINK jointtuner_kernels)
   jointtuner_module(adapter LINK jointtuner_kernels)
   jointtuner_module(data LINK jointtuner_media)

@@ -29,7 +29,8 @@ python=$env_dir/bin/python
 packages=(build-essential cmake ninja-build ccache mold pkg-config git python3 python3-venv
   libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev
   libavformat-dev libavcodec-dev libswscale-dev libavutil-dev
-  libcli11-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libgtest-dev libgmock-dev libssl-dev libicu-dev)
+  libcli11-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libgtest-dev libgmock-dev libssl-dev libicu-dev
+  libsentencepiece-dev)
 # The wheel of the CUDA build of torch: --no-deps keeps 2 GB of NVIDIA wheels away where the toolkit's own libraries serve.
 torch_wheels=(torch==$torch_version nvidia-cusparselt-cu13==0.8.0 nvidia-nvshmem-cu13==3.4.5 nvidia-cufile==1.15.1.6)
 run_time_wheels=(nvidia-cuda-runtime nvidia-cuda-cupti)  # without a toolkit: all that libtorch_cpu.so itself links

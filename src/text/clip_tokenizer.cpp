@@ -9,6 +9,7 @@
 
 #include "jointtuner/base/atomic_file.h"
 #include "jointtuner/base/error.h"
+#include "special_tokens.h"
 #include "unicode.h"
 
 namespace jointtuner::text {
@@ -37,36 +38,6 @@ std::array<std::string, 256> byte_letters() {
 
 uint64_t pair_key(int32_t left, int32_t right) {
   return (static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32) | static_cast<uint32_t>(right);
-}
-
-// Where the next of `specials` stands in `text` from `begin` on: leftmost, then longest.
-template <class Special>
-std::pair<size_t, const Special*> find_special(std::string_view text, size_t begin,
-                                               const std::vector<Special>& specials) {
-  size_t where = std::string_view::npos;
-  const Special* which = nullptr;
-  for (const Special& special : specials) {
-    const size_t found = text.find(special.text, begin);
-    if (found == std::string_view::npos) continue;
-    if (found < where || (found == where && special.text.size() > which->text.size()))
-      std::tie(where, which) = std::pair(found, &special);
-  }
-  return {where, which};
-}
-
-// Calls section(text between special tokens) and appends the ids of the special tokens found.
-template <class Special, class Section>
-void split_at_specials(std::string_view text, const std::vector<Special>& specials, std::vector<int64_t>& ids,
-                       Section section) {
-  size_t begin = 0;
-  for (;;) {
-    const auto [where, special] = find_special(text, begin, specials);
-    if (!special) break;
-    if (where > begin) section(text.substr(begin, where - begin));
-    ids.push_back(special->id);
-    begin = where + special->text.size();
-  }
-  if (begin < text.size()) section(text.substr(begin));
 }
 
 size_t contraction_length(std::string_view text) {
@@ -266,7 +237,7 @@ void ClipTokenizer::collect_special_tokens(const std::filesystem::path& vocab) {
     const bool after = std::find(wanted.begin(), wanted.end(), id) != wanted.end();
     std::vector<SpecialToken>& list = after ? normalized_ : exact_;
     const auto same = [&](const SpecialToken& s) { return s.id == id; };
-    if (std::none_of(list.begin(), list.end(), same)) list.push_back({found->second, id});
+    if (std::none_of(list.begin(), list.end(), same)) list.push_back({.text = found->second, .id = id});
   }
 }
 

@@ -25,11 +25,11 @@ std::vector<int64_t> Tokenizer::padded(std::string_view prompt, Overflow overflo
   const auto limit = static_cast<size_t>(framing_.max_length);
   if (ids.size() > limit) {
     if (overflow == Overflow::error) {
-      throw Error(fmt::format("the prompt has {} tokens and the text encoder takes {} (both counted with what is put "
-                              "before and after a prompt); what does not fit begins with \"{}\": shorten the prompt, "
-                              "or ask for truncation",
-                              ids.size(), limit,
-                              shown(decode({ids.begin() + framing_.max_length - 1, ids.end() - 1}))));
+      throw Error(
+          fmt::format("the prompt has {} tokens and the text encoder takes {} (both counted with what is put "
+                      "before and after a prompt); what does not fit begins with \"{}\": shorten the prompt, "
+                      "or ask for truncation",
+                      ids.size(), limit, shown(decode({ids.begin() + framing_.max_length - 1, ids.end() - 1}))));
     }
     ids.resize(limit);
     ids.back() = framing_.eos_id;

@@ -58,10 +58,6 @@ class ClipTokenizer : public Tokenizer {
     int32_t rank;
     int32_t result;
   };
-  struct SpecialToken {
-    std::string text;
-    int64_t id;
-  };
 
   void read_vocabulary(const std::filesystem::path& path);
   void read_merges(const std::filesystem::path& path);

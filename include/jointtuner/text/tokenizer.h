@@ -10,6 +10,13 @@ namespace jointtuner::text {
 // What `padded` does with a prompt of more tokens than max_length.
 enum class Overflow { error, truncate };
 
+// A token that is recognised where it stands literally in a prompt.
+struct SpecialToken {
+  std::string text;
+  int64_t id = 0;
+  bool strip = false;  // the white space on both sides belongs to the token
+};
+
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
