@@ -29,26 +29,39 @@ void check_prediction(const Tensor& prediction, const Tensor& latents, const cha
   }
 }
 
-GuidedPrediction predict(const Denoise& denoise, const Tensor& latents, int64_t timestep, double guidance_scale) {
+GuidedPrediction predict(const Denoise& denoise, const Tensor& latents, int64_t timestep,
+                         const SamplerSettings& settings) {
   const DenoiserOutput output = denoise(latents, timestep);
   check_prediction(output.conditional, latents, "conditional", timestep);
-  if (!needs_unconditional(guidance_scale)) return {output.conditional, std::nullopt, 1};
+  if (!needs_unconditional(settings.guidance_scale)) return {output.conditional, std::nullopt, 1};
   check_prediction(output.unconditional, latents, "unconditional", timestep);
-  return {output.conditional, output.unconditional, guidance_scale};
+  return {output.conditional, output.unconditional,
+          guidance_at(settings.guidance_schedule, settings.guidance_scale, settings.steps, timestep)};
 }
 
-void check_settings(const char* sampler, const Tensor& latents, const SamplerSettings& settings, double largest_eta) {
+void check_settings(const char* sampler, const Tensor& latents, const SamplerSettings& settings) {
   if (!latents.defined() || !latents.is_floating_point())
     throw Error(fmt::format("{}: expected floating latents", sampler));
   if (!std::isfinite(settings.guidance_scale)) {
     throw Error(fmt::format("{}: expected a finite guidance scale, found {}", sampler, settings.guidance_scale));
   }
-  if (!(settings.eta >= 0 && settings.eta <= largest_eta)) {
-    throw Error(fmt::format("{}: expected eta {}, found {}", sampler,
-                            largest_eta == 0 ? "0 (it is deterministic)" : "from 0 to 1", settings.eta));
-  }
+}
+
+void check_ddim_eta(const SamplerSettings& settings) {
+  if (!(settings.eta >= 0 && settings.eta <= 1))
+    throw Error(fmt::format("DDIM: expected eta from 0 to 1, found {}", settings.eta));
   if (settings.eta > 0 && !settings.noise)
-    throw Error(fmt::format("{}: eta {} needs a source of noise", sampler, settings.eta));
+    throw Error(fmt::format("DDIM: eta {} needs a source of noise", settings.eta));
+}
+
+void check_no_eta(const char* sampler, const SamplerSettings& settings, const char* reason) {
+  if (settings.eta != 0) throw Error(fmt::format("{}: expected eta 0 ({}), found {}", sampler, reason, settings.eta));
+}
+
+/// Noise of step n where the step adds any.
+std::optional<Tensor> step_noise(const SamplerSettings& settings, const StepCoefficients& coefficients, size_t n) {
+  if (coefficients.from_noise == 0) return std::nullopt;
+  return settings.noise(static_cast<int64_t>(n));
 }
 
 void report(const SamplerSettings& settings, size_t done, const std::vector<int64_t>& timesteps,
@@ -86,6 +99,27 @@ NoiseLevel noise_level(const NoiseSchedule& schedule, int64_t timestep) {
   return {std::sqrt(a), std::sqrt(1 - a), 0.5 * std::log(a / (1 - a))};
 }
 
+/// A DPM-Solver++ 2M SDE step from alphas_cumprod `a` to `next_a`; of second order where it knows `before_a`, that of
+/// the timestep before.
+StepCoefficients dpmpp_2m_sde_coefficients(const NoiseSchedule& schedule, double a, double next_a,
+                                           std::optional<double> before_a) {
+  const auto lambda = [](double alpha_cumprod) { return 0.5 * std::log(alpha_cumprod / (1 - alpha_cumprod)); };
+  // e^{-2h}. From pure noise (a = 0) and to the end (next_a = 1) h is infinite and this is 0.
+  const double decay = a * (1 - next_a) / (next_a * (1 - a));
+  const double gain = std::sqrt(next_a) * (1 - decay);
+  // 1 / (2 r), which is 0 after a step from pure noise: lambda was -infinity there.
+  const double slope = before_a ? 0.5 * (lambda(next_a) - lambda(a)) / (lambda(a) - lambda(*before_a)) : 0;
+  const Conversion convert = conversion(schedule.prediction_type(), a);
+  StepCoefficients c;
+  c.x0_from_latents = convert.x0_from_latents;
+  c.x0_from_prediction = convert.x0_from_prediction;
+  c.from_latents = std::sqrt((1 - next_a) / (1 - a) * decay);
+  c.from_x0 = gain * (1 + slope);
+  c.from_previous_x0 = -gain * slope;
+  c.from_noise = std::sqrt((1 - next_a) * (1 - decay));
+  return c;
+}
+
 }  // namespace
 
 Denoise one_by_one(std::function<Tensor(const Tensor&, int64_t, Condition)> predict_one, double guidance_scale) {
@@ -100,7 +134,8 @@ Denoise one_by_one(std::function<Tensor(const Tensor&, int64_t, Condition)> pred
 
 Tensor sample_ddim(const NoiseSchedule& schedule, const Denoise& denoise, const Tensor& latents,
                    const SamplerSettings& settings) {
-  check_settings("DDIM", latents, settings, 1);
+  check_settings("DDIM", latents, settings);
+  check_ddim_eta(settings);
   const at::NoGradGuard no_grad;
   const auto timesteps = ddim_timesteps(schedule, settings.steps);
   const int64_t stride = schedule.train_timesteps() / settings.steps;
@@ -109,9 +144,9 @@ Tensor sample_ddim(const NoiseSchedule& schedule, const Denoise& denoise, const 
     const int64_t timestep = timesteps[n];
     const double a = schedule.alpha_cumprod(timestep), next_a = schedule.alpha_cumprod(timestep - stride);
     const StepCoefficients coefficients = ddim_coefficients(schedule, a, next_a, settings.eta);
-    const GuidedPrediction prediction = predict(denoise, x, timestep, settings.guidance_scale);
-    const auto noise = settings.eta > 0 ? std::optional<Tensor>(settings.noise(static_cast<int64_t>(n))) : std::nullopt;
-    const StepResult result = kernels::guided_step(x, prediction, coefficients, std::nullopt, noise);
+    const GuidedPrediction prediction = predict(denoise, x, timestep, settings);
+    const StepResult result =
+        kernels::guided_step(x, prediction, coefficients, std::nullopt, step_noise(settings, coefficients, n));
     x = result.next;
     report(settings, n, timesteps, result);
   }
@@ -120,7 +155,8 @@ Tensor sample_ddim(const NoiseSchedule& schedule, const Denoise& denoise, const 
 
 Tensor sample_dpmpp_2m(const NoiseSchedule& schedule, const Denoise& denoise, const Tensor& latents,
                        const SamplerSettings& settings) {
-  check_settings("DPM-Solver++ 2M", latents, settings, 0);
+  check_settings("DPM-Solver++ 2M", latents, settings);
+  check_no_eta("DPM-Solver++ 2M", settings, "it is deterministic");
   const at::NoGradGuard no_grad;
   const auto timesteps = dpmpp_2m_timesteps(schedule, settings.steps);
   Tensor x = latents, previous_x0;
@@ -144,8 +180,34 @@ Tensor sample_dpmpp_2m(const NoiseSchedule& schedule, const Denoise& denoise, co
       if (n > 0) before = previous_x0;
       previous_h = h;
     }
-    const GuidedPrediction prediction = predict(denoise, x, timesteps[n], settings.guidance_scale);
+    const GuidedPrediction prediction = predict(denoise, x, timesteps[n], settings);
     const StepResult result = kernels::guided_step(x, prediction, c, before);
+    x = result.next;
+    previous_x0 = result.x0;
+    report(settings, n, timesteps, result);
+  }
+  return x;
+}
+
+Tensor sample_dpmpp_2m_sde(const NoiseSchedule& schedule, const Denoise& denoise, const Tensor& latents,
+                           const SamplerSettings& settings) {
+  check_settings("DPM-Solver++ 2M SDE", latents, settings);
+  check_no_eta("DPM-Solver++ 2M SDE", settings, "how much noise it adds is not a choice");
+  if (!settings.noise) throw Error("DPM-Solver++ 2M SDE needs a source of noise");
+  const at::NoGradGuard no_grad;
+  const auto timesteps = ddim_timesteps(schedule, settings.steps);
+  const int64_t stride = schedule.train_timesteps() / settings.steps;
+  Tensor x = latents;
+  std::optional<Tensor> previous_x0;
+  for (size_t n = 0; n < timesteps.size(); ++n) {
+    const int64_t timestep = timesteps[n], next = timestep - stride;
+    const bool second_order = n > 0 && next >= 0;
+    const StepCoefficients coefficients = dpmpp_2m_sde_coefficients(
+        schedule, schedule.alpha_cumprod(timestep), schedule.alpha_cumprod(next),
+        second_order ? std::optional<double>(schedule.alpha_cumprod(timesteps[n - 1])) : std::nullopt);
+    const GuidedPrediction prediction = predict(denoise, x, timestep, settings);
+    const StepResult result = kernels::guided_step(
+        x, prediction, coefficients, second_order ? previous_x0 : std::nullopt, step_noise(settings, coefficients, n));
     x = result.next;
     previous_x0 = result.x0;
     report(settings, n, timesteps, result);
@@ -156,20 +218,39 @@ Tensor sample_dpmpp_2m(const NoiseSchedule& schedule, const Denoise& denoise, co
 Sampler parse_sampler(std::string_view name) {
   if (name == "ddim") return Sampler::ddim;
   if (name == "dpmpp_2m") return Sampler::dpmpp_2m;
-  throw Error(fmt::format("sampler: expected ddim or dpmpp_2m, found '{}'", name));
+  if (name == "dpmpp_2m_sde") return Sampler::dpmpp_2m_sde;
+  throw Error(fmt::format("sampler: expected ddim, dpmpp_2m or dpmpp_2m_sde, found '{}'", name));
 }
 
-std::string name(Sampler sampler) { return sampler == Sampler::ddim ? "ddim" : "dpmpp_2m"; }
+std::string name(Sampler sampler) {
+  switch (sampler) {
+    case Sampler::ddim:
+      return "ddim";
+    case Sampler::dpmpp_2m:
+      return "dpmpp_2m";
+    case Sampler::dpmpp_2m_sde:
+      break;
+  }
+  return "dpmpp_2m_sde";
+}
 
 Tensor sample(Sampler sampler, const NoiseSchedule& schedule, const Denoise& denoise, const Tensor& latents,
               const SamplerSettings& settings) {
-  return sampler == Sampler::ddim ? sample_ddim(schedule, denoise, latents, settings)
-                                  : sample_dpmpp_2m(schedule, denoise, latents, settings);
+  switch (sampler) {
+    case Sampler::ddim:
+      return sample_ddim(schedule, denoise, latents, settings);
+    case Sampler::dpmpp_2m:
+      return sample_dpmpp_2m(schedule, denoise, latents, settings);
+    case Sampler::dpmpp_2m_sde:
+      break;
+  }
+  return sample_dpmpp_2m_sde(schedule, denoise, latents, settings);
 }
 
 Tensor invert_ddim(const NoiseSchedule& schedule, const Denoise& denoise, const Tensor& latents,
                    const SamplerSettings& settings) {
-  check_settings("DDIM inversion", latents, settings, 0);
+  check_settings("DDIM inversion", latents, settings);
+  check_no_eta("DDIM inversion", settings, "it is deterministic");
   const at::NoGradGuard no_grad;
   const auto timesteps = ddim_inversion_timesteps(schedule, settings.steps);
   const int64_t stride = schedule.train_timesteps() / settings.steps;
@@ -177,7 +258,7 @@ Tensor invert_ddim(const NoiseSchedule& schedule, const Denoise& denoise, const 
   for (size_t n = 0; n < timesteps.size(); ++n) {
     const int64_t timestep = timesteps[n];
     const double a = schedule.alpha_cumprod(timestep - stride), next_a = schedule.alpha_cumprod(timestep);
-    const GuidedPrediction prediction = predict(denoise, x, timestep, settings.guidance_scale);
+    const GuidedPrediction prediction = predict(denoise, x, timestep, settings);
     const StepResult result = kernels::guided_step(x, prediction, ddim_coefficients(schedule, a, next_a, 0));
     x = result.next;
     report(settings, n, timesteps, result);
