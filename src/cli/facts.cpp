@@ -30,11 +30,12 @@ Json backbone_facts(const backbone::Bundle& bundle) {
   return {{"name", m.source_name},
           {"family", m.family},
           {"exported from", m.source_class},
-          {"dtype", c10::getDtypeNames(m.dtype).first},
+          {"dtype", c10::getDtypeNames(m.denoiser.dtype).first},
           {"prediction", m.schedule.prediction_type},
           {"sampler", m.schedule.default_sampler},
-          {"preferred", fmt::format("{}x{}, {} frames at {:g} fps", m.preferred.width, m.preferred.height,
-                                    m.preferred.frames, m.preferred.fps)},
+          {"preferred", fmt::format("{}x{}, {} frames at {:g} fps, {} steps, guidance {:g} ({})", m.preferred.width,
+                                    m.preferred.height, m.preferred.frames, m.preferred.fps, m.preferred.steps,
+                                    m.preferred.guidance, m.preferred.guidance_schedule)},
           {"denoiser_sha256", bundle.sha256(m.denoiser.file)},
           {"path", std::filesystem::weakly_canonical(bundle.path()).string()}};
 }

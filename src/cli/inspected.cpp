@@ -30,7 +30,10 @@ Json bundle_of(const fs::path& path) {
     if (key != "path") out[key] = value;
   out["latents"] = fmt::format("{} channels, 1/{} of the size, 1/{} of the frames, scaled by {:g}", m.latents.channels,
                                m.latents.spatial_compression, m.latents.temporal_compression, m.latents.scaling_factor);
-  out["text"] = fmt::format("{}, at most {} tokens", m.text.tokenizer, m.text.max_length);
+  out["text"] = fmt::format(
+      "{}, at most {} tokens",
+      std::holds_alternative<backbone::ClipBpeManifest>(m.text.tokenizer) ? "CLIP's byte pairs" : "SentencePiece",
+      m.text.max_length);
   for (const auto& rule : m.denoiser.adapter_rules) out["sites"][rule.group] = rule.sites;
   for (const auto& [name, file] : m.files) out["files"][name] = {{"bytes", file.bytes}, {"sha256", file.sha256}};
   out["exporter"] = m.exporter;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <memory>
 #include <optional>
 
 #include "facts.h"
@@ -13,7 +14,7 @@
 #include "jointtuner/data/pixels.h"
 #include "jointtuner/inject/graph_program.h"
 #include "jointtuner/sample/settings.h"
-#include "jointtuner/text/clip_tokenizer.h"
+#include "jointtuner/text/tokenizer.h"
 #include "jointtuner/train/checkpoint.h"
 #include "jointtuner/train/prepare.h"
 #include "prompts.h"
@@ -49,10 +50,10 @@ class Check {
     if (!bundle_) return;
     const backbone::Manifest& m = bundle_->manifest();
     line("backbone  {} ({}, {}, {} prediction), prefers {}x{}, {} frames at {:g} fps", m.source_name, m.family,
-         c10::getDtypeNames(m.dtype).first, m.schedule.prediction_type, m.preferred.width, m.preferred.height,
+         c10::getDtypeNames(m.denoiser.dtype).first, m.schedule.prediction_type, m.preferred.width, m.preferred.height,
          m.preferred.frames, m.preferred.fps);
     problems_.attempt([&] { train::check_sizes(config_.data, m); });
-    problems_.attempt([&] { tokenizer_.emplace(backbone::tokenizer(*bundle_)); });
+    problems_.attempt([&] { tokenizer_ = backbone::tokenizer(*bundle_); });
     problems_.attempt([&] { look_at_sites(); });
   }
 
@@ -131,9 +132,9 @@ class Check {
     if (!bundle_ || config_.sample.prompts.empty()) return;
     problems_.attempt([&] {
       const auto options = sample::resolved(with_sizes(config_.sample, config_.data), bundle_->manifest());
-      line("samples   {} prompts x {} seeds, {}x{}, {} frames, {} {} steps, guidance {:g}{}", options.prompts.size(),
-           options.seeds.size(), options.width, options.height, options.frames, options.steps, options.sampler,
-           options.guidance,
+      line("samples   {} prompts x {} seeds, {}x{}, {} frames, {} {} steps, guidance {:g} ({}){}",
+           options.prompts.size(), options.seeds.size(), options.width, options.height, options.frames, options.steps,
+           options.sampler, options.guidance, options.guidance_schedule,
            config_.preview.every > 0 ? fmt::format(", previewed every {} steps", config_.preview.every) : "");
     });
   }
@@ -151,7 +152,7 @@ class Check {
   Problems& problems_;
   std::string text_;
   std::optional<backbone::Bundle> bundle_;
-  std::optional<text::ClipTokenizer> tokenizer_;
+  std::unique_ptr<text::Tokenizer> tokenizer_;
 };
 
 }  // namespace

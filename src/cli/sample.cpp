@@ -63,7 +63,7 @@ void run_sample(const Arguments& a) {
   sampling.check_folder(folder, std::max<int64_t>(1, static_cast<int64_t>(headers.size())));
   const std::vector<sample::Video> videos = denoise_with(headers, sampling, bundle, device, folder);
   if (a.latents_only)
-    sample::write_sample_list(folder, videos, sampling.options());
+    sample::write_sample_list(folder, videos);
   else
     sampling.decode(folder, videos);
   const std::string ending(a.latents_only ? sample::kLatentsEnding : ".mp4");

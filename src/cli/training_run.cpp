@@ -102,9 +102,12 @@ fs::path train_run(const config::RunConfig& config, c10::Device device, bool res
 
   const diffusion::NoiseSchedule schedule(manifest.schedule);
   const data::JointBatches batches(data.items(), seed, config.train.batch, config.data.image_flip);
-  const train::TrainingStep step(
-      data, schedule, train::adapted_denoiser(program, adapters, config.adapter),
-      {.seed = seed, .scaling_factor = manifest.latents.scaling_factor, .device = device, .loss = config.loss});
+  const train::TrainingStep step(data, schedule, train::adapted_denoiser(program, adapters, config.adapter),
+                                 {.seed = seed,
+                                  .scaling_factor = manifest.latents.scaling_factor,
+                                  .frames_multiple = manifest.denoiser.frames_multiple,
+                                  .device = device,
+                                  .loss = config.loss});
   const adapter::AdapterMetadata metadata = adapter_metadata(config, bundle, identity);
   train::Preview preview;
   if (previews)
@@ -113,7 +116,7 @@ fs::path train_run(const config::RunConfig& config, c10::Device device, bool res
                          {.train = config.train,
                           .preview = config.preview,
                           .metadata = metadata,
-                          .loss_scaling = manifest.dtype == at::kHalf,
+                          .loss_scaling = manifest.denoiser.dtype == at::kHalf,
                           .after_checkpoint = [&](int64_t) { evaluate::write_run_report(folder.path()); }},
                          preview);
   trainer.run();

@@ -139,6 +139,7 @@ CacheKey LatentCache::key(const Item& item, const Draw& draw) const {
                            {"fps", fmt::format("{}", options_.fps)},
                            {"start_s", fmt::format("{}", item.clip_starts_s.at(static_cast<size_t>(draw.clip)))}});
   }
+  if (options_.encode_tile > 0) key.emplace_back("encode_tile", fmt::format("{}", options_.encode_tile));
   return key;
 }
 

@@ -8,10 +8,12 @@
 #include <torch/csrc/jit/runtime/interpreter.h>
 
 #include <algorithm>
+#include <deque>
 #include <mutex>
 
 #include "graph_rewrite.h"
 #include "jointtuner/backbone/frozen_module.h"
+#include "jointtuner/backbone/positional.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/nearest.h"
 #include "jointtuner/base/shape.h"
@@ -49,11 +51,9 @@ void check_latents(const Tensor& latents, const backbone::DenoiserManifest& deno
         "latents are {} high and {} wide; this denoiser takes multiples of {} and {}. Choose another video size.",
         height, width, denoiser.height_multiple, denoiser.width_multiple));
   }
-  if (frames < denoiser.frames_minimum || frames % denoiser.frames_multiple != denoiser.frames_remainder) {
-    throw Error(fmt::format(
-        "latents have {} frames; this denoiser takes {} or more, with remainder {} divided by {}. Choose another "
-        "number of frames.",
-        frames, denoiser.frames_minimum, denoiser.frames_remainder, denoiser.frames_multiple));
+  if (frames % denoiser.frames_multiple != 0) {
+    throw Error(fmt::format("latents have {} frames; this denoiser takes multiples of {}. Pad them in front.", frames,
+                            denoiser.frames_multiple));
   }
 }
 
@@ -95,6 +95,16 @@ struct GraphProgram::Impl {
     return *frozen_program;
   }
 
+  // latents [B,C,F,h,w] in the denoiser's layout, and its prediction back: the same exchange of two dimensions.
+  Tensor turned(const Tensor& tensor) const {
+    return manifest.denoiser.layout == "BFCHW" ? tensor.transpose(1, 2) : tensor;
+  }
+
+  // The tensor for one role of the denoiser's inputs.
+  Tensor argument(const std::string& role, const Tensor& latents, const Tensor& timestep,
+                  const Tensor& prompt_embedding);
+  Tensor position(const std::string& role, const Tensor& latents);
+
   void check_adapters(const adapter::AdapterSet& adapters, const AdapterRun& how) const;
   at::IValue added_value(const AddedInput& input, const adapter::AdapterSet* adapters, const AdapterRun& how,
                          int64_t batch) const;
@@ -108,7 +118,38 @@ struct GraphProgram::Impl {
   const Program adapted;
   std::once_flag frozen_once;
   std::unique_ptr<Program> frozen_program;
+
+ private:
+  // Position inputs of the sizes last used, on the device: training alternates between pictures and clips.
+  struct Positions {
+    std::vector<int64_t> size;
+    std::map<std::string, Tensor> tensors;
+  };
+  static constexpr size_t kSizesKept = 2;
+  std::mutex positions_mutex;
+  std::deque<Positions> positions;
 };
+
+Tensor GraphProgram::Impl::argument(const std::string& role, const Tensor& latents, const Tensor& timestep,
+                                    const Tensor& prompt_embedding) {
+  if (role == "timestep") return timestep.to(device);
+  if (role == "latents") return turned(latents.to(device, manifest.denoiser.dtype)).contiguous();
+  if (role == "prompt_embedding") return prompt_embedding.to(device, manifest.denoiser.dtype);
+  return position(role, latents);
+}
+
+Tensor GraphProgram::Impl::position(const std::string& role, const Tensor& latents) {
+  const std::lock_guard lock(positions_mutex);
+  const std::vector<int64_t> size = {latents.size(2), latents.size(3), latents.size(4)};
+  auto known = std::find_if(positions.begin(), positions.end(), [&](const auto& p) { return p.size == size; });
+  if (known == positions.end()) {
+    Positions made{size, backbone::positional_inputs(manifest.denoiser.positional, size[0], size[1], size[2])};
+    for (auto& [name, tensor] : made.tensors) tensor = tensor.to(device);
+    if (positions.size() == kSizesKept) positions.pop_front();
+    known = positions.insert(positions.end(), std::move(made));
+  }
+  return known->tensors.at(role);
+}
 
 void GraphProgram::Impl::check_adapters(const adapter::AdapterSet& adapters, const AdapterRun& how) const {
   if (adapters.sites() != sites) {
@@ -177,20 +218,15 @@ Tensor GraphProgram::run(const Tensor& latents, const Tensor& timestep, const Te
     jit::Stack stack;
     stack.reserve(1 + impl_->manifest.denoiser.inputs.size() + program.added.size());
     stack.emplace_back(impl_->denoiser.module()._ivalue());
-    for (const std::string& role : impl_->manifest.denoiser.inputs) {
-      if (role == "timestep") {
-        stack.emplace_back(timestep.to(impl_->device));
-      } else {
-        stack.emplace_back((role == "latents" ? latents : prompt_embedding).to(impl_->device, impl_->manifest.dtype));
-      }
-    }
+    for (const std::string& role : impl_->manifest.denoiser.inputs)
+      stack.emplace_back(impl_->argument(role, latents, timestep, prompt_embedding));
     for (const AddedInput& input : program.added)
       stack.push_back(impl_->added_value(input, adapters, how, latents.size(0)));
     jit::InterpreterState(program.code).run(stack);
-    Tensor prediction = std::move(stack.back()).toTensor();
+    const Tensor prediction = impl_->turned(std::move(stack.back()).toTensor());
     check_shape(prediction, {latents.size(0), latents.size(1), latents.size(2), latents.size(3), latents.size(4)},
                 "prediction");
-    return prediction.to(at::kFloat);
+    return prediction.to(at::kFloat).contiguous();
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {

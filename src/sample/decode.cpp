@@ -7,7 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "jointtuner/backbone/autoencoder.h"
+#include "jointtuner/backbone/decode_within_memory.h"
 #include "jointtuner/base/atomic_file.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/progress.h"
@@ -27,14 +27,23 @@ using nlohmann::ordered_json;
 constexpr int64_t kPicturesOfOneColumn = 8, kPicturesOfMoreColumns = 4;  // frames a video on the contact sheet
 constexpr int kMostGifFps = 50;  // its delays are whole hundredths of a second, and viewers take less than two for ten
 
-backbone::Autoencoder loaded_autoencoder(const backbone::Bundle& bundle, at::Device device,
-                                         const SampleOptions& options) {
-  return {bundle, device, {.slice_frames = options.decode_slice, .tile_px = options.decode_tile}};
-}
+/// Decodes one video after the other. What had to be tiled for want of memory stays tiled.
+class Decoder {
+ public:
+  Decoder(const backbone::Bundle& bundle, at::Device device, const SampleOptions& options)
+      : options_{.slice_frames = options.decode_slice, .tile_px = options.decode_tile}, autoencoder_(bundle, device) {}
 
-at::Tensor decoded(const backbone::Autoencoder& autoencoder, const at::Tensor& latents) {
-  return autoencoder.decode_to_bytes(latents).squeeze(0);  // [F,H,W,3]
-}
+  at::Tensor frames(const at::Tensor& latents) {  // [F,H,W,3]
+    backbone::DecodedClip clip = backbone::decode_within_memory(autoencoder_, latents, options_);
+    options_ = clip.options;
+    return clip.frames.squeeze(0);
+  }
+  int64_t tile_px() const { return options_.tile_px; }
+
+ private:
+  backbone::AutoencoderOptions options_;
+  backbone::Autoencoder autoencoder_;
+};
 
 /// `count` evenly spaced frames, the first and the last among them.
 at::Tensor picked(const at::Tensor& frames, int64_t count) {
@@ -106,13 +115,15 @@ void write_frames(const fs::path& folder, const at::Tensor& frames) {
 
 }  // namespace
 
-void write_sample_list(const fs::path& folder, const std::vector<Video>& videos, const SampleOptions& options) {
+void write_sample_list(const fs::path& folder, const std::vector<Video>& videos,
+                       const std::vector<int64_t>& decode_tiles) {
   std::string lines;
-  for (const Video& video : videos) {
+  for (size_t i = 0; i < videos.size(); ++i) {
+    const Video& video = videos[i];
     ordered_json line{{"file", video.name + ".mp4"}, {"latents", video.name + std::string(kLatentsEnding)}};
     line["label"] = video.label;
     line.update(ordered_json::parse(video.settings));
-    line["decode_tile"] = options.decode_tile;
+    if (i < decode_tiles.size()) line["decode_tile"] = decode_tiles[i];
     lines += line.dump() + "\n";
   }
   write_atomically(folder / "samples.jsonl", lines);
@@ -120,20 +131,23 @@ void write_sample_list(const fs::path& folder, const std::vector<Video>& videos,
 
 void Sampling::decode(const fs::path& folder, const std::vector<Video>& videos) const {
   if (videos.empty()) return;
-  write_sample_list(folder, videos, options_);
+  write_sample_list(folder, videos);
   media::Sheet sheet = empty_sheet(videos);
   const Grid grid(videos);
-  const backbone::Autoencoder autoencoder = loaded_autoencoder(*bundle_, device_, options_);
+  Decoder decoder(*bundle_, device_, options_);
+  std::vector<int64_t> tiles;
   Progress progress("decoding", static_cast<int64_t>(videos.size()));
   for (size_t i = 0; i < videos.size(); ++i) {
     stop_if_interrupted("decoding", i, folder);
     const fs::path latents = folder / (videos[i].name + std::string(kLatentsEnding));
-    const at::Tensor frames = decoded(autoencoder, load_latents(latents).latents);
+    const at::Tensor frames = decoder.frames(load_latents(latents).latents);
+    tiles.push_back(decoder.tile_px());
     media::write_mp4(folder / (videos[i].name + ".mp4"), frames, options_.fps);
     sheet.cells[i % grid.rows * grid.columns + i / grid.rows] = picked(frames, sheet.frames_per_video);
     progress.update(static_cast<int64_t>(i) + 1);
   }
   media::write_png(folder / "sheet.png", media::contact_sheet(sheet));
+  write_sample_list(folder, videos, tiles);
 }
 
 VideoFormat video_format(const fs::path& output) {
@@ -152,7 +166,7 @@ void decode_latents_file(const backbone::Bundle& bundle, at::Device device, cons
   check_made_for(bundle, latents, file);
   const double fps = frame_rate(bundle, file, options);
   const VideoFormat format = checked_format(output, fps);
-  const at::Tensor frames = decoded(loaded_autoencoder(bundle, device, options), file.latents);
+  const at::Tensor frames = Decoder(bundle, device, options).frames(file.latents);
   switch (format) {
     case VideoFormat::mp4:
       return media::write_mp4(output, frames, fps);

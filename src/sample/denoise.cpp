@@ -73,8 +73,11 @@ Tensor denoise(const Denoiser& denoiser, const DenoiseInputs& inputs, const Samp
   const diffusion::NoiseSchedule schedule(denoiser.schedule);
   const inject::AdapterRun how = adapter_run(options, denoiser.named, denoiser.program.sites());
   const Tensor start = on_device(inputs.latents, denoiser.device);
-  diffusion::SamplerSettings settings{
-      .steps = options.steps, .guidance_scale = options.guidance, .eta = options.eta, .noise = {}, .on_step = {}};
+  diffusion::SamplerSettings settings;
+  settings.steps = options.steps;
+  settings.guidance_scale = options.guidance;
+  settings.guidance_schedule = diffusion::parse_guidance_schedule(options.guidance_schedule);
+  settings.eta = options.eta;
   settings.noise = [&](int64_t step) {
     const auto named_generator = generator(static_cast<uint64_t>(inputs.seed), 0, fmt::format("sampler/{}", step));
     return normal_draw(start.sizes(), named_generator).to(denoiser.device);
@@ -90,8 +93,8 @@ Tensor inverted_latents(const Denoiser& denoiser, const Tensor& latents, const T
   const c10::NoGradGuard no_grad;
   const diffusion::NoiseSchedule schedule(denoiser.schedule);
   const inject::AdapterRun how = adapter_run(options, denoiser.named, denoiser.program.sites());
-  diffusion::SamplerSettings settings{
-      .steps = options.steps, .guidance_scale = 1, .eta = 0, .noise = {}, .on_step = {}};
+  diffusion::SamplerSettings settings;
+  settings.steps = options.steps;
   settings.on_step = [&](const diffusion::StepReport& report) { after_step(report.step); };
   const DenoiseInputs inputs{.latents = latents, .prompt = prompt, .unconditional = {}, .seed = 0};
   const Tensor noise =

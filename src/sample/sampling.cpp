@@ -71,7 +71,7 @@ Sampling::Sampling(const backbone::Bundle& bundle, at::Device device, const Samp
       device_(device),
       options_(resolved(options, bundle.manifest())),
       schedule_(bundle.manifest().schedule) {
-  const std::vector<int64_t> shape = latents_shape(options_, bundle.manifest());
+  const std::vector<int64_t> shape = backbone::latents_shape(bundle.manifest(), video_size(options_));
   if (!initial_latents.empty()) {
     given_latents_ = load_latents(initial_latents).latents;
     check_shape(given_latents_, {1, shape[1], shape[2], shape[3], shape[4]},
@@ -101,7 +101,8 @@ void Sampling::encode_prior() {
   const Tensor pixels = frames.permute({0, 3, 1, 2}).to(at::kFloat).div(127.5).sub(1).contiguous();
   const backbone::Autoencoder autoencoder(*bundle_, device_, {.slice_frames = options_.decode_slice, .tile_px = 0});
   const Tensor mean = autoencoder.encode(pixels).mean;  // [F,C,h,w]
-  prior_latents_ = mean.permute({1, 0, 2, 3}).unsqueeze(0).mul(bundle_->manifest().latents.scaling_factor).contiguous();
+  const Tensor latents = mean.permute({1, 0, 2, 3}).unsqueeze(0).mul(bundle_->manifest().latents.scaling_factor);
+  prior_latents_ = backbone::padded_frames(latents, bundle_->manifest().denoiser.frames_multiple).contiguous();
   prior_sha256_ = sha256_file(options_.noise_prior_video);
 }
 
@@ -117,8 +118,9 @@ void Sampling::invert_prior(const inject::GraphProgram& program, const fs::path&
 }
 
 Tensor Sampling::starting_latents(int64_t seed) const {
-  const Tensor noise =
-      given_latents_.defined() ? given_latents_ : initial_noise(latents_shape(options_, bundle_->manifest()), seed);
+  const Tensor noise = given_latents_.defined()
+                           ? given_latents_
+                           : initial_noise(backbone::latents_shape(bundle_->manifest(), video_size(options_)), seed);
   return prior_noise_.defined() ? diffusion::noise_prior(prior_noise_, noise, options_.noise_prior_strength) : noise;
 }
 
@@ -177,7 +179,8 @@ std::vector<Video> Sampling::denoise(const inject::GraphProgram& program, const 
               stop_if_interrupted("sampling", videos.size(), folder);
               progress.update(done * options_.steps + step, fmt::format("video {} of {}", done + 1, total));
             });
-        save_latents(path, {latents, video.settings});
+        const int64_t frames = backbone::latent_frames(bundle_->manifest(), options_.frames);
+        save_latents(path, {backbone::without_padding(latents, frames).contiguous(), video.settings});
       }
       videos.push_back(std::move(video));
     }
@@ -189,17 +192,12 @@ std::string Sampling::settings_text(const NamedAdapter& named, const std::string
                                     const std::string& prompt, int64_t seed) const {
   const SampleOptions& o = options_;
   const backbone::Manifest& manifest = bundle_->manifest();
-  ordered_json settings{{"prompt", prompt},
-                        {"negative_prompt", o.negative_prompt},
-                        {"seed", seed},
-                        {"steps", o.steps},
-                        {"guidance", o.guidance},
-                        {"sampler", o.sampler},
-                        {"eta", o.eta},
-                        {"frames", o.frames},
-                        {"height", o.height},
-                        {"width", o.width},
-                        {"fps", o.fps}};
+  ordered_json settings{{"prompt", prompt},       {"negative_prompt", o.negative_prompt},
+                        {"seed", seed},           {"steps", o.steps},
+                        {"guidance", o.guidance}, {"guidance_schedule", o.guidance_schedule},
+                        {"sampler", o.sampler},   {"eta", o.eta},
+                        {"frames", o.frames},     {"height", o.height},
+                        {"width", o.width},       {"fps", o.fps}};
   settings["adapter"] = nullptr;
   if (named.adapters != nullptr) {
     const bool as_trained = o.gate_pooling.empty();

@@ -17,30 +17,6 @@ std::string trimmed(const std::string& text) {
   return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
 }
 
-void check_side(std::string_view name, int64_t pixels, int64_t multiple) {
-  if (pixels > 0 && pixels % multiple == 0) return;
-  const int64_t below = pixels / multiple * multiple;
-  throw UsageError(fmt::format("{} {} px: this backbone takes multiples of {}; use {}{}", name, pixels, multiple,
-                               below > 0 ? fmt::format("{} or ", below) : "", below + multiple));
-}
-
-bool frames_fit(int64_t frames, const Manifest& manifest) {
-  const int64_t compression = manifest.latents.temporal_compression;
-  if (frames < 1 || (frames - 1) % compression != 0) return false;
-  const int64_t latent_frames = (frames - 1) / compression + 1;
-  const auto& rule = manifest.denoiser;
-  return latent_frames >= rule.frames_minimum && latent_frames % rule.frames_multiple == rule.frames_remainder;
-}
-
-void check_frames(int64_t frames, const Manifest& manifest) {
-  if (frames_fit(frames, manifest)) return;
-  int64_t below = frames, above = std::max<int64_t>(frames, 1);
-  while (below > 0 && !frames_fit(below, manifest)) --below;
-  while (!frames_fit(above, manifest)) ++above;
-  throw UsageError(fmt::format("frames {}: this backbone does not take that number; the nearest it takes: {}{}", frames,
-                               below > 0 ? fmt::format("{} or ", below) : "", above));
-}
-
 void check_group_scale(std::string_view group, double scale, const Manifest& manifest) {
   const auto& rules = manifest.denoiser.adapter_rules;
   if (scale == 1 || std::any_of(rules.begin(), rules.end(), [&](const auto& rule) { return rule.group == group; }))
@@ -68,10 +44,10 @@ SampleOptions resolved(SampleOptions options, const Manifest& manifest) {
   if (options.width == 0) options.width = preferred.width;
   if (options.fps == 0) options.fps = preferred.fps;
   if (options.sampler == "default") options.sampler = manifest.schedule.default_sampler;
-  const int64_t spatial = manifest.latents.spatial_compression;
-  check_side("height", options.height, spatial * manifest.denoiser.height_multiple);
-  check_side("width", options.width, spatial * manifest.denoiser.width_multiple);
-  check_frames(options.frames, manifest);
+  if (options.steps == 0) options.steps = preferred.steps;
+  if (options.guidance == 0) options.guidance = preferred.guidance;
+  if (options.guidance_schedule == "default") options.guidance_schedule = preferred.guidance_schedule;
+  backbone::check_video_size(manifest, video_size(options));
   if (options.steps > manifest.schedule.train_timesteps)
     throw UsageError(fmt::format("steps {}: the backbone was trained with {} timesteps; use at most so many",
                                  options.steps, manifest.schedule.train_timesteps));
@@ -85,10 +61,6 @@ SampleOptions resolved(SampleOptions options, const Manifest& manifest) {
   return options;
 }
 
-std::vector<int64_t> latents_shape(const SampleOptions& options, const Manifest& manifest) {
-  const auto& latents = manifest.latents;
-  return {1, latents.channels, (options.frames - 1) / latents.temporal_compression + 1,
-          options.height / latents.spatial_compression, options.width / latents.spatial_compression};
-}
+backbone::VideoSize video_size(const SampleOptions& options) { return {options.frames, options.height, options.width}; }
 
 }  // namespace jointtuner::sample

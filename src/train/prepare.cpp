@@ -9,6 +9,7 @@
 
 #include "jointtuner/backbone/autoencoder.h"
 #include "jointtuner/backbone/text_encoder.h"
+#include "jointtuner/backbone/video_size.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/interrupt.h"
 #include "jointtuner/base/progress.h"
@@ -28,16 +29,22 @@ std::string device_kind(at::Device device) { return c10::DeviceTypeName(device.t
 /// Everything of the bundle that shapes an embedding: weights, tokenizer files, and how tokens are laid out.
 data::Encoder text_encoder_identity(const Bundle& bundle, at::Device device) {
   const backbone::TextManifest& text = bundle.manifest().text;
-  const std::string parts =
-      fmt::format("{} {} {} {} {} {} {} {} {} {}", bundle.sha256(text.file), bundle.sha256(text.vocab),
-                  bundle.sha256(text.merges), text.tokenizer, text.max_length, text.bos_id, text.eos_id, text.pad_id,
-                  fmt::join(text.normalized_ids, ","), text.attention_mask);
-  return {sha256_hex(parts), c10::toString(bundle.manifest().dtype), device_kind(device)};
+  std::string parts = fmt::format("{} {} {}", bundle.sha256(text.file), text.max_length, text.attention_mask);
+  for (const std::string& file : backbone::tokenizer_files(text)) parts += " " + bundle.sha256(file);
+  if (const auto* clip = std::get_if<backbone::ClipBpeManifest>(&text.tokenizer)) {
+    parts +=
+        fmt::format(" {} {} {} {}", clip->bos_id, clip->eos_id, clip->pad_id, fmt::join(clip->normalized_ids, ","));
+  } else if (const auto* pieces = std::get_if<backbone::SentencePieceManifest>(&text.tokenizer)) {
+    parts += fmt::format(" {} {}", pieces->eos_id, pieces->pad_id);
+    for (const backbone::SpecialToken& token : pieces->special_tokens)
+      parts += fmt::format(" {}={}", token.id, token.text);
+  }
+  return {sha256_hex(parts), c10::toString(text.dtype), device_kind(device)};
 }
 
 data::Encoder autoencoder_identity(const Bundle& bundle, at::Device device) {
-  return {bundle.sha256(bundle.manifest().autoencoder.file), c10::toString(bundle.manifest().dtype),
-          device_kind(device)};
+  const backbone::AutoencoderManifest& autoencoder = bundle.manifest().autoencoder;
+  return {bundle.sha256(autoencoder.file), c10::toString(autoencoder.dtype), device_kind(device)};
 }
 
 /// Shows how many of the missing entries are done and lets Ctrl-C in between them.
@@ -95,7 +102,7 @@ void encode_items(PreparedData& prepared, const data::DataOptions& options, cons
     prepared.set_posterior(draw, cache.get_or_make(prepared.item(draw), draw, [&](const Tensor& frames) {
       encoding.began();
       if (!autoencoder) {
-        autoencoder.emplace(bundle, device);
+        autoencoder.emplace(bundle, device, backbone::AutoencoderOptions{.encode_tile_px = options.encode_tile});
       }
       const backbone::Posterior posterior = autoencoder->encode(data::to_pixels(frames));
       encoding.done();
@@ -104,53 +111,14 @@ void encode_items(PreparedData& prepared, const data::DataOptions& options, cons
   }
 }
 
-void check_side(const char* name, int64_t pixels, int64_t multiple) {
-  if (pixels % multiple == 0) {
-    return;
-  }
-  const int64_t below = pixels / multiple * multiple;
-  throw UsageError(fmt::format("data.{}: {} px, but this backbone takes multiples of {}; use {}{}", name, pixels,
-                               multiple, below > 0 ? fmt::format("{} or ", below) : "", below + multiple));
-}
-
-bool frames_fit(int64_t frames, const Manifest& manifest) {
-  const int64_t compression = manifest.latents.temporal_compression;
-  if (frames < 1 || (frames - 1) % compression != 0) {
-    return false;
-  }
-  const int64_t latent_frames = (frames - 1) / compression + 1;
-  const backbone::DenoiserManifest& denoiser = manifest.denoiser;
-  return latent_frames >= denoiser.frames_minimum &&
-         latent_frames % denoiser.frames_multiple == denoiser.frames_remainder;
-}
-
-void check_frames(int64_t frames, const Manifest& manifest) {
-  if (frames_fit(frames, manifest)) {
-    return;
-  }
-  constexpr int64_t kSearch = 1000;
-  std::string allowed;
-  for (int64_t distance = 1; distance < kSearch && allowed.empty(); ++distance) {
-    for (const int64_t candidate : {frames - distance, frames + distance}) {
-      if (frames_fit(candidate, manifest)) {
-        allowed += fmt::format("{}{}", allowed.empty() ? "" : " or ", candidate);
-      }
-    }
-  }
-  throw UsageError(fmt::format("data.frames: this backbone does not take {} frames; use {}", frames, allowed));
-}
-
 }  // namespace
 
 void check_sizes(const data::DataOptions& options, const Manifest& manifest) {
-  check_side("height", options.height, manifest.latents.spatial_compression * manifest.denoiser.height_multiple);
-  check_side("width", options.width, manifest.latents.spatial_compression * manifest.denoiser.width_multiple);
-  if (!options.videos.empty()) {
-    check_frames(options.frames, manifest);
-  }
-  if (!options.images.empty() && !frames_fit(1, manifest)) {
-    throw UsageError("data.images: this backbone does not take clips of one frame; train it on videos only");
-  }
+  const auto check = [&](int64_t frames) {
+    backbone::check_video_size(manifest, {frames, options.height, options.width}, "data.");
+  };
+  if (!options.videos.empty()) check(options.frames);
+  if (!options.images.empty()) check(1);
 }
 
 PreparedData prepare(std::vector<data::Item> items, const data::DataOptions& options, const Bundle& bundle,

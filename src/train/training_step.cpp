@@ -9,6 +9,7 @@
 
 #include <limits>
 
+#include "jointtuner/backbone/video_size.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/generator.h"
 #include "jointtuner/base/shape.h"
@@ -108,7 +109,8 @@ void TrainingStep::run_group(data::Kind kind, const data::JointBatch& batch, con
   const Tensor timestep = draws.timestep.index_select(0, at::tensor(group.places)).to(device);
 
   const Tensor sample = group.mean + group.std * normal_draw(group.mean.sizes(), draws.posterior);
-  const Tensor latents = (sample * settings_.scaling_factor).to(device);
+  const Tensor latents =
+      backbone::padded_frames(sample * settings_.scaling_factor, settings_.frames_multiple).to(device);
   const Tensor noise = normal_draw(latents.sizes(), draws.noise).to(device);
   const auto [noisy, target] =
       diffusion::noisy_example(schedule_.prediction_type(), latents, noise, timestep, alphas_cumprod_);

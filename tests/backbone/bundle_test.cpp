@@ -26,7 +26,7 @@ TEST_F(BundleTest, opens_with_every_field) {
   const Manifest& manifest = bundle.manifest();
   EXPECT_EQ(manifest.family, "unet3d");
   EXPECT_EQ(manifest.source_class, "TextToVideoSDPipeline");
-  EXPECT_EQ(manifest.dtype, c10::ScalarType::Float);
+  EXPECT_EQ(manifest.denoiser.dtype, c10::ScalarType::Float);
   EXPECT_EQ(manifest.files.size(), 5);
   EXPECT_EQ(manifest.denoiser.inputs, (std::vector<std::string>{"latents", "timestep", "prompt_embedding"}));
   ASSERT_EQ(manifest.denoiser.adapter_rules.size(), 2);
@@ -41,6 +41,9 @@ TEST_F(BundleTest, opens_with_every_field) {
   EXPECT_DOUBLE_EQ(manifest.latents.scaling_factor, 0.18215);
   EXPECT_EQ(manifest.text.max_length, 16);
   EXPECT_EQ(manifest.text.embedding_width, 16);
+  EXPECT_EQ(tokenizer_files(manifest.text), (std::vector<std::string>{"tokenizer/vocab.json", "tokenizer/merges.txt"}));
+  EXPECT_EQ(manifest.preferred.steps, 30);
+  EXPECT_EQ(manifest.preferred.guidance_schedule, "constant");
   EXPECT_EQ(bundle.file("denoiser.pt"), golden("nano_bundle") / "denoiser.pt");
   EXPECT_EQ(bundle.sha256("denoiser.pt"), manifest.files.at("denoiser.pt").sha256);
   EXPECT_ERROR(bundle.sha256("other.pt"), Error, "other.pt");
@@ -80,9 +83,11 @@ TEST_F(BundleTest, works_without_a_place_for_notes) {
 
 TEST_F(BundleTest, other_versions_are_told_by_their_version) {
   const BundleCopy copy;
-  copy.edit([](auto& m) { m = {{"format", "jointtuner-bundle"}, {"version", 2}}; });
-  EXPECT_ERROR(Bundle::open(copy.path()), Error, "bundle.json", "version 2", "reads version 1 only",
+  copy.edit([](auto& m) { m = {{"format", "jointtuner-bundle"}, {"version", 3}}; });
+  EXPECT_ERROR(Bundle::open(copy.path()), Error, "bundle.json", "version 3", "reads version 2 only",
                "newer jointtuner");
+  copy.edit([](auto& m) { m["version"] = 1; });
+  EXPECT_ERROR(Bundle::open(copy.path()), Error, "version 1", "Export the bundle again");
   copy.edit([](auto& m) { m["format"] = "something"; });
   EXPECT_ERROR(Bundle::open(copy.path()), Error, "`format`", "something");
   std::ofstream(copy.path() / "bundle.json") << "{\"format\": ";
@@ -127,10 +132,35 @@ const std::vector<Damage> kDamages = {
      [](auto& m) { m["schedule"]["clip_sample"] = "False"; },
      {"`schedule.clip_sample`", "true or false"}},
     {"zero_scaling", [](auto& m) { m["latents"]["scaling_factor"] = 0; }, {"`latents.scaling_factor`", "above 0"}},
-    {"unknown_dtype", [](auto& m) { m["dtype"] = "float8"; }, {"`dtype`", "float32, float16, bfloat16", "float8"}},
+    {"unknown_dtype",
+     [](auto& m) { m["text"]["dtype"] = "float8"; },
+     {"`text.dtype`", "float32, float16, bfloat16", "float8"}},
     {"unknown_role",
+     [](auto& m) { m["denoiser"]["inputs"][1] = "camera"; },
+     {"unknown input role `camera`", "newer jointtuner"}},
+    {"role_without_positions",
      [](auto& m) { m["denoiser"]["inputs"][1] = "rope_cos"; },
-     {"unknown input role `rope_cos`", "newer jointtuner"}},
+     {"`denoiser.inputs`", "each of latents, timestep, prompt_embedding once"}},
+    {"positions_without_role",
+     [](auto& m) {
+       m["denoiser"]["positional"] = {
+           {"kind", "sincos_3d"}, {"width", 32}, {"patch", 2}, {"spatial_scale", 1.875}, {"temporal_scale", 1}};
+     },
+     {"`denoiser.inputs`", "positional_table"}},
+    {"positions_of_another_kind",
+     [](auto& m) { m["denoiser"]["positional"]["theta"] = 10000; },
+     {"unknown field `denoiser.positional.theta`"}},
+    {"chunks_missing", [](auto& m) { m["autoencoder"]["kind"] = "causal_3d"; }, {"`autoencoder.encode` is missing"}},
+    {"chunks_not_ascending",
+     [](auto& m) {
+       m["autoencoder"]["kind"] = "causal_3d";
+       m["autoencoder"]["encode"] = {{"first", {9, 1}}, {"next", 8}};
+     },
+     {"`autoencoder.encode.first`", "ascending"}},
+    {"tokenizer_kind", [](auto& m) { m["text"]["tokenizer"]["kind"] = "bert"; }, {"clip_bpe, sentencepiece", "bert"}},
+    {"tokenizer_file",
+     [](auto& m) { m["text"]["tokenizer"]["vocab"] = "v.json"; },
+     {"`text.tokenizer` names v.json", "not listed"}},
     {"role_twice", [](auto& m) { m["denoiser"]["inputs"][1] = "latents"; }, {"`denoiser.inputs`", "once"}},
     {"bad_regex", [](auto& m) { m["denoiser"]["segments"][0] = "(a"; }, {"`denoiser.segments`", "(a"}},
     {"rules_empty",

@@ -34,6 +34,7 @@ struct DataOptions {
   double image_flip = 0.5;
   int64_t clips_per_video = 1;
   std::string on_bad_item = "error";
+  int64_t encode_tile = 0;
   std::string cache;
 
   template <class Self, class Field>
@@ -53,6 +54,9 @@ struct DataOptions {
     field("on_bad_item", o.on_bad_item,
           "a file that cannot be used: error: stop; skip: leave it out and list it with its reason",
           Choices{"error", "skip"});
+    field("encode_tile", o.encode_tile,
+          "side in pixels of the tiles in which frames are encoded, for want of memory; 0 = whole frames",
+          Range{0, 8192});
     field("cache", o.cache,
           "folder of encoded latents and captions, keyed by content; empty: jointtuner/ in the user's cache folder");
   }

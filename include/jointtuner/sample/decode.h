@@ -20,9 +20,11 @@ struct Video {
   std::string settings;  ///< JSON object, see sampling.h
 };
 
-/// Writes FOLDER/samples.jsonl, a line a video: {"file", "latents", "label", its settings, "decode_tile"}.
+/// Writes FOLDER/samples.jsonl, a line a video: {"file", "latents", "label", its settings} and, for the videos that are
+/// decoded, "decode_tile": the side in pixels of the tiles, 0 for whole frames. More memory than there is makes it
+/// smaller than what was asked for.
 void write_sample_list(const std::filesystem::path& folder, const std::vector<Video>& videos,
-                       const SampleOptions& options);
+                       const std::vector<int64_t>& decode_tiles = {});
 
 /// How a decoded video is written.
 enum class VideoFormat {

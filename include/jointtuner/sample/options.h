@@ -13,8 +13,9 @@ struct SampleOptions {
   std::vector<std::string> prompts;
   std::string negative_prompt;
   std::vector<int64_t> seeds = {0};
-  int64_t steps = 30;
-  double guidance = 12.0;
+  int64_t steps = 0;
+  double guidance = 0.0;
+  std::string guidance_schedule = "default";
   std::string sampler = "default";
   double eta = 0.0;
   int64_t frames = 0;
@@ -35,10 +36,15 @@ struct SampleOptions {
     field("prompts", o.prompts, "texts to sample; every prompt is sampled with every seed");
     field("negative_prompt", o.negative_prompt, "text that guidance steers away from");
     field("seeds", o.seeds, "seeds of the initial noise", Range{0, 9007199254740992.0});
-    field("steps", o.steps, "denoising steps", Range{1, 1000});
-    field("guidance", o.guidance, "classifier-free guidance scale; 1 = no guidance", Range{0, 100});
-    field("sampler", o.sampler, "default = the bundle's; ddim; dpmpp_2m = DPM-Solver++ (2M)",
-          Choices{"default", "ddim", "dpmpp_2m"});
+    field("steps", o.steps, "denoising steps; 0 = what the bundle prefers", Range{0, 1000});
+    field("guidance", o.guidance, "classifier-free guidance scale; 1 = no guidance, 0 = what the bundle prefers",
+          Range{0, 100});
+    field("guidance_schedule", o.guidance_schedule,
+          "default = what the bundle prefers; constant; dynamic = varies by step as CogVideoX's published samples do",
+          Choices{"default", "constant", "dynamic"});
+    field("sampler", o.sampler,
+          "default = the bundle's; ddim; dpmpp_2m = DPM-Solver++ (2M); dpmpp_2m_sde = its stochastic form (2M SDE)",
+          Choices{"default", "ddim", "dpmpp_2m", "dpmpp_2m_sde"});
     field("eta", o.eta, "share of fresh noise in each ddim step; 0 = deterministic", Range{0, 1});
     field("frames", o.frames, "frames of a video; 0 = the run's data.frames, else what the bundle prefers",
           Range{0, 4096});

@@ -9,11 +9,11 @@
 //
 // Every video is denoised on its own, so prompts sampled together never change each other, and the same settings give
 // the same bytes whether a run's preview or `sample` asks for them. The settings kept with each video (header of its
-// latents, line of samples.jsonl) are one JSON object: prompt, negative_prompt, seed, steps, guidance, sampler, eta,
-// frames, height, width, fps, adapter_scale, spatial_scale, temporal_scale, gate_pooling, adapter (null, or
-// step, rank, scale, SHA-256 of its values), initial_latents (null, or SHA-256 of the file), noise_prior (null, or the
-// video's SHA-256 and strength), backbone (path, family, name, SHA-256 of denoiser, autoencoder and text encoder),
-// device (cpu or cuda).
+// latents, line of samples.jsonl) are one JSON object: prompt, negative_prompt, seed, steps, guidance,
+// guidance_schedule, sampler, eta, frames, height, width, fps, adapter_scale, spatial_scale, temporal_scale,
+// gate_pooling, adapter (null, or step, rank, scale, SHA-256 of its values), initial_latents (null, or SHA-256 of the
+// file), noise_prior (null, or the video's SHA-256 and strength), backbone (path, family, name, SHA-256 of denoiser,
+// autoencoder and text encoder), device (cpu or cuda).
 #pragma once
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>

@@ -20,8 +20,8 @@ PreparedData prepare(std::vector<data::Item> items, const data::DataOptions& opt
                      at::Device device);
 
 /// Throws UsageError, naming the option and the nearest sizes that are allowed, when the bundle does not take
-/// data.height x data.width (multiples of the spatial compression and of the denoiser's factors), data.frames, or one
-/// frame while there are images. Looks at the manifest only.
+/// data.height x data.width, data.frames while there are videos, or one frame while there are images
+/// (backbone/video_size.h). Looks at the manifest only.
 void check_sizes(const data::DataOptions& options, const backbone::Manifest& manifest);
 
 }  // namespace jointtuner::train

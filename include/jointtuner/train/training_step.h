@@ -17,7 +17,8 @@ namespace jointtuner::train {
 
 struct StepSettings {
   uint64_t seed = 0;
-  double scaling_factor = 1;  ///< latents = autoencoder latents * scaling_factor
+  double scaling_factor = 1;    ///< latents = autoencoder latents * scaling_factor
+  int64_t frames_multiple = 1;  ///< latents are padded in front to such a number of frames (backbone/video_size.h)
   at::Device device = at::kCPU;
   diffusion::LossOptions loss;
 };
@@ -48,6 +49,7 @@ class TrainingStep {
   ///   dropout seed     = randint(2^63 - 1, [1]), "dropout"
   ///   then the images as one group (F = 1), then the videos as another, each drawn as a whole from the same
   ///   generators: x0               = (mean + std * randn) * scaling_factor             "posterior"  [Bg,C,F,h,w]
+  ///                      with copies of the first frame in front up to a multiple of frames_multiple
   ///   epsilon          = randn                                             "noise"      [Bg,C,F,h,w]
   ///   prediction       = denoise(q(x_t | x0, epsilon), t, prompt embedding, dropout seed)
   ///   loss of an image = mean((prediction - target)^2)
