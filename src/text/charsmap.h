@@ -1,11 +1,12 @@
-// The normalisation that a SentencePiece model brings along ("nmt_nfkc" for T5), applied as tokenizers 0.23.3 applies it.
+// The normalisation that a SentencePiece model brings along ("nmt_nfkc" for T5), applied as tokenizers 0.23.3 applies
+// it.
 //
 // The map is a list of rules (string -> string) as [size of the trie in bytes: u32][trie: u32...][replacements, each
 // ended by NUL], little-endian; the trie is a double array as of the Darts-clone library. A grapheme cluster of less
 // than 6 bytes is replaced as a whole by the rule for its shortest prefix that has one: with a rule for "²" a "²" with
-// an accent loses the accent. Where there is none, and in longer clusters, each character is replaced by its own rule, if
-// it has one. SentencePiece itself takes the longest match at each position instead.
-// Source: normalizers/precompiled.rs of tokenizers and its crate spm_precompiled.
+// an accent loses the accent. Where there is none, and in longer clusters, each character is replaced by its own rule,
+// if it has one. SentencePiece itself takes the longest match at each position instead. Source:
+// normalizers/precompiled.rs of tokenizers and its crate spm_precompiled.
 #pragma once
 #include <cstdint>
 #include <optional>

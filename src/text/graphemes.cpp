@@ -71,8 +71,8 @@ class Cluster {
 
  private:
   bool joins(char32_t next, int32_t type) const {
-    if (last_ == U_GCB_CR && type == U_GCB_LF) return true;                                       // GB3
-    if (is_control(last_) || is_control(type)) return false;                                      // GB4, GB5
+    if (last_ == U_GCB_CR && type == U_GCB_LF) return true;   // GB3
+    if (is_control(last_) || is_control(type)) return false;  // GB4, GB5
     if (last_ == U_GCB_L && (type == U_GCB_L || type == U_GCB_V || type == U_GCB_LV || type == U_GCB_LVT)) return true;
     if ((last_ == U_GCB_LV || last_ == U_GCB_V) && (type == U_GCB_V || type == U_GCB_T)) return true;  // GB7
     if ((last_ == U_GCB_LVT || last_ == U_GCB_T) && type == U_GCB_T) return true;                      // GB8

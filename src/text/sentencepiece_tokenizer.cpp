@@ -17,9 +17,10 @@ namespace {
 constexpr std::string_view kSpace = "\u2581";  // SentencePiece's visible space: it marks where a word begins
 
 [[noreturn]] void contradiction(const std::filesystem::path& path, const std::string& what) {
-  throw Error(fmt::format("{}: {}: the bundle's text section and this file are not of one tokenizer: export the backbone "
-                          "again",
-                          path.string(), what));
+  throw Error(
+      fmt::format("{}: {}: the bundle's text section and this file are not of one tokenizer: export the backbone "
+                  "again",
+                  path.string(), what));
 }
 
 // The model's pieces, and behind them the special tokens that it does not have.
@@ -31,8 +32,8 @@ std::vector<Piece> with_specials(std::vector<Piece> pieces, std::vector<SpecialT
     const auto size = static_cast<int64_t>(pieces.size());
     if (special.text.empty()) contradiction(path, fmt::format("special token {} has no text", special.id));
     if (special.id < 0 || special.id > size) {
-      contradiction(path, fmt::format("special token \"{}\" has id {}, and ids end at {}", special.text, special.id,
-                                      size - 1));
+      contradiction(
+          path, fmt::format("special token \"{}\" has id {}, and ids end at {}", special.text, special.id, size - 1));
     }
     if (special.id < count) {
       const std::string& piece = pieces[static_cast<size_t>(special.id)].text;
@@ -109,9 +110,7 @@ SentencePieceTokenizer::~SentencePieceTokenizer() = default;
 SentencePieceTokenizer::SentencePieceTokenizer(SentencePieceTokenizer&&) noexcept = default;
 SentencePieceTokenizer& SentencePieceTokenizer::operator=(SentencePieceTokenizer&&) noexcept = default;
 
-int64_t SentencePieceTokenizer::vocabulary_size() const {
-  return static_cast<int64_t>(impl_->unigram.pieces().size());
-}
+int64_t SentencePieceTokenizer::vocabulary_size() const { return static_cast<int64_t>(impl_->unigram.pieces().size()); }
 
 std::vector<int64_t> SentencePieceTokenizer::encode(std::string_view prompt) const {
   for (size_t position = 0; position < prompt.size();) next_character(prompt, position);  // throws unless it is UTF-8

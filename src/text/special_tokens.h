@@ -9,8 +9,8 @@
 
 namespace jointtuner::text {
 
-// Goes through `text` from left to right: appends the id of each special token found (leftmost, longest first) and calls
-// section(what lies between two of them), unless that is empty.
+// Goes through `text` from left to right: appends the id of each special token found (leftmost, longest first) and
+// calls section(what lies between two of them), unless that is empty.
 void split_at_specials(std::string_view text, const std::vector<SpecialToken>& specials, std::vector<int64_t>& ids,
                        const std::function<void(std::string_view)>& section);
 

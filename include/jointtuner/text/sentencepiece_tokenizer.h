@@ -2,7 +2,8 @@
 // (5.23.0 with tokenizers 0.23.3) on the same spiece.model.
 //
 // What that tokenizer does, in this order (it reads the model but segments in its own way, and that is followed here):
-//   1. special tokens that stand literally in the text become their id (leftmost, longest first; `strip`: with the white
+//   1. special tokens that stand literally in the text become their id (leftmost, longest first; `strip`: with the
+//   white
 //      space around them);
 //   2. what lies between them is normalised by the model's character map (nmt_nfkc for T5: compatibility characters to
 //      plain ones, control characters and white space of all kinds to spaces), a grapheme cluster at a time;
@@ -25,7 +26,8 @@ struct SentencePieceTokenizerOptions {
   int64_t max_length = 226;  // tokens the text encoder takes, eos included; at least 1
   int64_t eos_id = 1;        // put after a prompt
   int64_t pad_id = 0;        // fills up to max_length
-  // Ids below the model's number of pieces name those pieces; the others follow them without a gap (T5: <extra_id_0>...).
+  // Ids below the model's number of pieces name those pieces; the others follow them without a gap (T5:
+  // <extra_id_0>...).
   std::vector<SpecialToken> special_tokens;
 };
 
