@@ -4,17 +4,34 @@
 #include <ATen/ops/tensor.h>
 #include <c10/core/GradMode.h>
 
+#include <variant>
+
 #include "jointtuner/backbone/frozen_module.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/shape.h"
 #include "jointtuner/text/clip_tokenizer.h"
+#include "jointtuner/text/sentencepiece_tokenizer.h"
 
 namespace jointtuner::backbone {
+namespace {
 
-text::ClipTokenizer tokenizer(const Bundle& bundle) {
+std::unique_ptr<text::Tokenizer> made(const Bundle& bundle, const ClipBpeManifest& m, int64_t max_length) {
+  return std::make_unique<text::ClipTokenizer>(
+      bundle.file(m.vocab), bundle.file(m.merges),
+      text::ClipTokenizerOptions{max_length, m.bos_id, m.eos_id, m.pad_id, m.normalized_ids});
+}
+
+std::unique_ptr<text::Tokenizer> made(const Bundle& bundle, const SentencePieceManifest& m, int64_t max_length) {
+  text::SentencePieceTokenizerOptions options{max_length, m.eos_id, m.pad_id, {}};
+  for (const SpecialToken& token : m.special_tokens) options.special_tokens.push_back({token.text, token.id});
+  return std::make_unique<text::SentencePieceTokenizer>(bundle.file(m.model), options);
+}
+
+}  // namespace
+
+std::unique_ptr<text::Tokenizer> tokenizer(const Bundle& bundle) {
   const TextManifest& text = bundle.manifest().text;
-  return {bundle.file(text.vocab), bundle.file(text.merges),
-          text::ClipTokenizerOptions{text.max_length, text.bos_id, text.eos_id, text.pad_id, text.normalized_ids}};
+  return std::visit([&](const auto& kind) { return made(bundle, kind, text.max_length); }, text.tokenizer);
 }
 
 struct TextEncoder::Impl {
@@ -27,7 +44,7 @@ struct TextEncoder::Impl {
 
   const TextManifest manifest;
   const at::Device device;
-  const text::ClipTokenizer tokenizer;
+  const std::unique_ptr<text::Tokenizer> tokenizer;
   const FrozenModule encoder;
   const FrozenMethod forward;
 };
@@ -40,7 +57,7 @@ TextEncoder& TextEncoder::operator=(TextEncoder&&) noexcept = default;
 Tensor TextEncoder::encode(std::string_view prompt, TooLong too_long) const {
   c10::NoGradGuard no_grad;
   const auto overflow = too_long == TooLong::truncate ? text::Overflow::truncate : text::Overflow::error;
-  const Tensor ids = at::tensor(impl_->tokenizer.padded(prompt, overflow), at::kLong).unsqueeze(0).to(impl_->device);
+  const Tensor ids = at::tensor(impl_->tokenizer->padded(prompt, overflow), at::kLong).unsqueeze(0).to(impl_->device);
   const Tensor embedding = impl_->forward.run({ids}).at(0);
   check_shape(embedding, {1, impl_->manifest.max_length, impl_->manifest.embedding_width}, "prompt embedding");
   return embedding.to(at::kCPU, at::kFloat);

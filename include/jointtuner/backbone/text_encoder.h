@@ -7,14 +7,15 @@
 #include <string_view>
 
 #include "jointtuner/backbone/bundle.h"
-#include "jointtuner/text/clip_tokenizer.h"
+#include "jointtuner/text/tokenizer.h"
 
 namespace jointtuner::backbone {
 
 using at::Tensor;
 
-// The bundle's tokenizer alone, without the encoder's weights. Throws Error if its files are damaged.
-text::ClipTokenizer tokenizer(const Bundle& bundle);
+// The bundle's tokenizer alone, of the kind that its manifest names, without the encoder's weights. Throws Error if its
+// files are damaged.
+std::unique_ptr<text::Tokenizer> tokenizer(const Bundle& bundle);
 
 // What to do with a prompt of more tokens than the encoder takes.
 enum class TooLong { error, truncate };
