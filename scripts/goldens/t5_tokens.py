@@ -27,7 +27,7 @@ from clip_tokens import CASES, LINES, NASTY, RANGES, SENTENCES, SEPARATORS, WORD
 SPECIAL_LINES, MAX_LENGTH, EXTRA_IDS = 5000, 226, 100
 SPECIALS = """</s> <pad> <unk> <extra_id_0> <extra_id_1> <extra_id_10> <extra_id_99> <extra_id_100> <extra_id_ </S> <PAD> <s> </s </s>> <</s> <unk><unk>
 ＜/s＞ ＜unk＞ ＜pad＞ ＜extra_id_7＞ <ｐad> ▁ ▁▁ a▁b ▁the <0x41> 字<unk>字 字字 ²\u0301 ﬁ\u0301 a\u0323\u0302 \u0600e\u0301 ¼\u0308 ⅷ\u0489 \u0344\u0301 ｶﾞ が ™\u0301
-👍\u200d™\u0301 क्\u0958\u0301 \u0958\u0301 ᄀ\u1161\u0301 \u3000\u0301 \u00a0\u0301 \u0301 \u200d\u0301 \ufb2a\u05b7""".split() + [
+1000 {10,1000} sort... 👍\u200d™\u0301 क्\u0958\u0301 \u0958\u0301 ᄀ\u1161\u0301 \u3000\u0301 \u00a0\u0301 \u0301 \u200d\u0301 \ufb2a\u05b7""".split() + [
     "<extra_id_0>\u3000\u0301", "\u3000<extra_id_5>\u3000", " </s> ", "</s>\u3000\u0301", "\r\n\u0301", "\x00</s>\x00", "\u2028<extra_id_3>\u2029"]
 
 
