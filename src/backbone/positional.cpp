@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cmath>
+#include <variant>
 #include <vector>
 
 #include "jointtuner/base/error.h"
@@ -102,7 +103,7 @@ Crop crop(const TokenGrid& grid, const Rope3d& kind) {
 
 /// `count` positions from `start`, `stop` excluded.
 Tensor spread(int64_t start, int64_t stop, int64_t count) {
-  // As published: exact for start 0, while a crop that starts later is spaced a little too narrowly.
+  // As published. Where the start is not 0 this is not the spacing of the base grid, but a little narrower.
   const double last = static_cast<double>(stop * (count - 1)) / static_cast<double>(count);
   return at::linspace(start, last, count, at::TensorOptions().dtype(kFloat32));
 }
