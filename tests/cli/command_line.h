@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "jointtuner/media/image.h"
 #include "jointtuner/media/video_writer.h"
 #include "support/expect_error.h"
+#include "support/families.h"
 #include "support/nano_bundle.h"
 
 namespace jointtuner::cli {
@@ -57,8 +59,8 @@ inline std::string expect_done(const std::vector<std::string>& words) {
 /// RUNS/run: two steps on one picture and one clip, a checkpoint at each.
 class SmallRun {
  public:
-  SmallRun() {
-    const at::Tensor frames = normal_draw({8, 16, 16, 3}, generator(1, 0, "frames")).mul(50).add(128);
+  explicit SmallRun(const testing::Family& family) : family_(family) {
+    const at::Tensor frames = normal_draw({12, 32, 48, 3}, generator(1, 0, "frames")).mul(50).add(128);
     const at::Tensor bytes = frames.clamp(0, 255).to(at::kByte);
     media::write_png(folder_ / "cat.png", bytes.select(0, 0).contiguous());
     media::write_mp4(folder_ / "dog.mp4", bytes, 8);
@@ -68,9 +70,9 @@ class SmallRun {
         {"data",
          {{"images", {{{"path", (folder_ / "cat.png").string()}, {"caption", "a cat"}}}},
           {"videos", {{{"path", (folder_ / "dog.mp4").string()}, {"caption", "a dog"}}}},
-          {"height", 16},
-          {"width", 16},
-          {"frames", 3},
+          {"height", family.height},
+          {"width", family.width},
+          {"frames", family.frames},
           {"fps", 8},
           {"cache", (folder_ / "cache").string()}}},
         {"adapter", {{"rank", 2}}},
@@ -80,7 +82,7 @@ class SmallRun {
     expect_done({"train", "--config", config_path(), "--log-level", "error"});
   }
 
-  static std::string bundle() { return testing::golden("nano_bundle").string(); }
+  std::string bundle() const { return family_.bundle.string(); }
   std::string config_path() const { return (folder_ / "config.json").string(); }
   std::string folder() const { return (folder_ / "run").string(); }
   std::string adapter() const { return folder() + "/adapter.safetensors"; }
@@ -88,12 +90,14 @@ class SmallRun {
   std::string cache() const { return (folder_ / "cache").string(); }
 
  private:
+  testing::Family family_;
   testing::TemporaryFolder folder_;
 };
 
-inline const SmallRun& small_run() {
-  static const SmallRun run;
-  return run;
+/// Trained once for each family.
+inline const SmallRun& small_run(const testing::Family& family = testing::families().front()) {
+  static std::map<std::string, SmallRun> runs;
+  return runs.try_emplace(family.name, family).first->second;
 }
 
 }  // namespace jointtuner::cli

@@ -8,16 +8,18 @@ namespace {
 
 using ::testing::HasSubstr;
 
-class Convert : public ::testing::Test {
+class Convert : public ::testing::TestWithParam<testing::Family> {
  protected:
+  static const SmallRun& trained() { return small_run(GetParam()); }
   std::string at(const std::string& name) const { return (folder_ / name).string(); }
   testing::TemporaryFolder folder_;
 };
+FOR_ALL_FAMILIES(Convert);
 
-TEST_F(Convert, there_and_back_keeps_every_value) {
-  const std::string run = small_run().adapter();
-  EXPECT_THAT(expect_done({"convert", run, at("2_x.pt")}), HasSubstr("74 sites, rank 2"));
-  expect_done({"convert", at("2_x.pt"), at("back.safetensors"), "--backbone", SmallRun::bundle()});
+TEST_P(Convert, there_and_back_keeps_every_value) {
+  const std::string run = trained().adapter();
+  EXPECT_THAT(expect_done({"convert", run, at("2_x.pt")}), HasSubstr("sites, rank 2"));
+  expect_done({"convert", at("2_x.pt"), at("back.safetensors"), "--backbone", trained().bundle()});
   const adapter::AdapterFile before = adapter::load_adapter(run), after = adapter::load_adapter(at("back.safetensors"));
   ASSERT_EQ(before.tensors.size(), after.tensors.size());
   for (size_t i = 0; i < before.tensors.size(); ++i) {
@@ -30,31 +32,30 @@ TEST_F(Convert, there_and_back_keeps_every_value) {
   expect_done({"convert", at("back.safetensors"), at("again.pt")});
   EXPECT_EQ(read_file(at("again.pt")), read_file(at("2_x.pt")));
   expect_done(
-      {"convert", at("2_x.pt"), at("b.safetensors"), "--backbone", SmallRun::bundle(), "--gate-pooling", "batch"});
+      {"convert", at("2_x.pt"), at("b.safetensors"), "--backbone", trained().bundle(), "--gate-pooling", "batch"});
   EXPECT_EQ(adapter::load_adapter(at("b.safetensors")).metadata.gate_pooling, adapter::GatePooling::batch);
 }
 
-TEST_F(Convert, ungated) {
-  EXPECT_THAT(expect_done({"convert", small_run().adapter(), at("x.safetensors"), "--ungated", "--gate", "0.25",
+TEST_P(Convert, ungated) {
+  EXPECT_THAT(expect_done({"convert", trained().adapter(), at("x.safetensors"), "--ungated", "--gate", "0.25",
                            "--prefix", "model."}),
               HasSubstr("constant 0.25, which is an approximation"));
   const Safetensors plain = load_safetensors(at("x.safetensors"));
-  EXPECT_EQ(plain.tensors.size(), 2U * 74);
+  EXPECT_EQ(plain.tensors.size(), adapter::load_adapter(trained().adapter()).tensors.size() / 3 * 2);
   for (const auto& [name, tensor] : plain.tensors) EXPECT_TRUE(name.starts_with("model.")) << name;
-  expect_refused(2, {"convert", small_run().adapter(), at("y.safetensors"), "--gate", "0.3"}, {"--gate", "--ungated"});
-  expect_refused(2, {"convert", small_run().adapter(), at("y.safetensors"), "--prefix", "x"},
-                 {"--prefix", "--ungated"});
-  expect_refused(2, {"convert", small_run().adapter(), at("y.pt"), "--ungated"}, {"y.pt", "ending in .safetensors"});
+  expect_refused(2, {"convert", trained().adapter(), at("y.safetensors"), "--gate", "0.3"}, {"--gate", "--ungated"});
+  expect_refused(2, {"convert", trained().adapter(), at("y.safetensors"), "--prefix", "x"}, {"--prefix", "--ungated"});
+  expect_refused(2, {"convert", trained().adapter(), at("y.pt"), "--ungated"}, {"y.pt", "ending in .safetensors"});
 }
 
-TEST_F(Convert, wrong_names_and_missing_parts) {
-  expect_refused(2, {"convert", small_run().adapter(), at("x.bin")}, {"x.bin", ".safetensors", ".pt"});
+TEST_P(Convert, wrong_names_and_missing_parts) {
+  expect_refused(2, {"convert", trained().adapter(), at("x.bin")}, {"x.bin", ".safetensors", ".pt"});
   std::ofstream(at("there.pt")) << "kept";
-  expect_refused(2, {"convert", small_run().adapter(), at("there.pt")}, {"there.pt", "exists already"});
+  expect_refused(2, {"convert", trained().adapter(), at("there.pt")}, {"there.pt", "exists already"});
   EXPECT_EQ(read_file(at("there.pt")), "kept");
   const std::string list = testing::golden("adapter/published_list.pt").string();
   expect_refused(2, {"convert", list, at("x.safetensors")}, {"published_list.pt", "--backbone"});
-  expect_refused(1, {"convert", list, at("x.safetensors"), "--backbone", SmallRun::bundle()}, {"published_list.pt"});
+  expect_refused(1, {"convert", list, at("x.safetensors"), "--backbone", trained().bundle()}, {"published_list.pt"});
   EXPECT_FALSE(fs::exists(at("x.safetensors")));
 }
 

@@ -1,4 +1,5 @@
 #include "command_line.h"
+#include "jointtuner/base/atomic_file.h"
 #include "jointtuner/base/safetensors.h"
 #include "jointtuner/base/sha256.h"
 #include "jointtuner/sample/latents_file.h"
@@ -11,19 +12,28 @@ using ::testing::HasSubstr;
 
 json inspected(const std::string& path) { return json::parse(expect_done({"inspect", path, "--json"})); }
 
-TEST(Inspect, adapter) {
-  const json found = inspected(small_run().adapter());
+class Inspect : public ::testing::TestWithParam<testing::Family> {
+ protected:
+  static const SmallRun& trained() { return small_run(GetParam()); }
+  static json manifest() { return json::parse(read_file(fs::path(trained().bundle()) / "bundle.json")); }
+};
+FOR_ALL_FAMILIES(Inspect);
+
+TEST_P(Inspect, adapter) {
+  const json found = inspected(trained().adapter());
+  int64_t sites = 0;
+  for (const json& rule : manifest()["denoiser"]["adapter_rules"]) sites += rule["sites"].get<int64_t>();
   EXPECT_EQ(found["kind"], "adapter");
   EXPECT_EQ(found["rank"], 2);
   EXPECT_EQ(found["step"], 2);
-  EXPECT_EQ(found["sites"], 74);  // 24 spatial, 50 temporal
+  EXPECT_EQ(found["sites"], sites);
   EXPECT_EQ(found["gate"], "yes, pooled by sample");
-  EXPECT_EQ(found["sha256"], sha256_file(small_run().adapter()));
-  EXPECT_EQ(found["bytes"], fs::file_size(small_run().adapter()));
-  EXPECT_EQ(found["denoiser_sha256"], sha256_file(SmallRun::bundle() + "/denoiser.pt"));
+  EXPECT_EQ(found["sha256"], sha256_file(trained().adapter()));
+  EXPECT_EQ(found["bytes"], fs::file_size(trained().adapter()));
+  EXPECT_EQ(found["denoiser_sha256"], sha256_file(trained().bundle() + "/denoiser.pt"));
 }
 
-TEST(Inspect, published_list) {
+TEST(InspectFile, published_list) {
   const json gated = inspected(testing::golden("adapter/published_list.pt").string());
   EXPECT_EQ(gated["kind"], "published list");
   EXPECT_EQ(gated["gate"], "yes");
@@ -34,19 +44,20 @@ TEST(Inspect, published_list) {
   expect_refused(1, {"inspect", testing::golden("adapter/attack.pt").string()}, {"attack.pt", "not", "executed"});
 }
 
-TEST(Inspect, bundle) {
-  const json found = inspected(SmallRun::bundle());
+TEST_P(Inspect, bundle) {
+  const json found = inspected(trained().bundle()), stated = manifest();
   EXPECT_EQ(found["kind"], "bundle");
-  EXPECT_EQ(found["name"], "nano_pipeline");
-  EXPECT_EQ(found["sites"], (json{{"spatial", 24}, {"temporal", 50}}));
-  EXPECT_EQ(found["prediction"], "epsilon");
+  EXPECT_EQ(found["name"], stated["source"]["name"]);
+  for (const json& rule : stated["denoiser"]["adapter_rules"])
+    EXPECT_EQ(found["sites"][rule["group"].get<std::string>()], rule["sites"]);
+  EXPECT_EQ(found["prediction"], stated["schedule"]["prediction_type"]);
   EXPECT_THAT(found["verified"].get<std::string>(), HasSubstr("SHA-256"));
   const testing::BundleCopy copy;
   copy.flip_byte("denoiser.pt");
   expect_refused(1, {"inspect", copy.path().string()}, {"denoiser.pt"});
 }
 
-TEST(Inspect, run_and_checkpoint) {
+TEST(InspectFile, run_and_checkpoint) {
   const json run = inspected(small_run().folder());
   EXPECT_EQ(run["kind"], "run");
   EXPECT_EQ(run["name"], "run");
@@ -64,7 +75,7 @@ TEST(Inspect, run_and_checkpoint) {
   expect_refused(1, {"inspect", (folder / "checkpoint").string()}, {"adapter.safetensors"});
 }
 
-TEST(Inspect, latents_and_other_safetensors) {
+TEST(InspectFile, latents_and_other_safetensors) {
   const testing::TemporaryFolder folder;
   const std::string path = (folder / "x.safetensors").string();
   const std::string settings = R"({"prompt":"a cat","fps":8,"backbone":{"path":"","name":"","autoencoder_sha256":""}})";
@@ -80,7 +91,7 @@ TEST(Inspect, latents_and_other_safetensors) {
   EXPECT_EQ(other["tensors"]["weight"], "[2] Half");
 }
 
-TEST(Inspect, cache_entries) {
+TEST(InspectFile, cache_entries) {
   int64_t entries = 0;
   for (const auto& entry : fs::recursive_directory_iterator(small_run().cache())) {
     if (entry.path().extension() != ".safetensors") continue;
@@ -90,14 +101,14 @@ TEST(Inspect, cache_entries) {
   EXPECT_GT(entries, 0);
 }
 
-TEST(Inspect, as_lines_of_text) {
+TEST(InspectFile, as_lines_of_text) {
   const std::string text = expect_done({"inspect", small_run().folder(), small_run().adapter()});
   EXPECT_THAT(text, HasSubstr("kind         run\n"));
   EXPECT_THAT(text, HasSubstr("adapter\n  kind             adapter\n"));
   EXPECT_THAT(text, HasSubstr("\n\nkind             adapter\n"));  // the second path, after an empty line
 }
 
-TEST(Inspect, what_is_none_of_these) {
+TEST(InspectFile, what_is_none_of_these) {
   const testing::TemporaryFolder folder;
   expect_refused(1, {"inspect", (folder / "absent").string()}, {"absent", "no such file"});
   expect_refused(1, {"inspect", folder.path().string()}, {folder.path().string(), "bundle.json", "state.json"});

@@ -12,12 +12,13 @@ namespace {
 using nlohmann::json;
 using ::testing::HasSubstr;
 
-class Sample : public ::testing::Test {
+class Sample : public ::testing::TestWithParam<testing::Family> {
  protected:
+  static const SmallRun& trained() { return small_run(GetParam()); }
   std::string at(const std::string& name) const { return (folder_ / name).string(); }
   /// Samples the small run's latents only.
   std::vector<std::string> words(std::vector<std::string> more) const {
-    more.insert(more.begin(), {"sample", "--run", small_run().folder(), "--latents-only", "--log-level", "error"});
+    more.insert(more.begin(), {"sample", "--run", trained().folder(), "--latents-only", "--log-level", "error"});
     return more;
   }
   /// File names printed, without folder and ending.
@@ -39,30 +40,31 @@ class Sample : public ::testing::Test {
   }
   testing::TemporaryFolder folder_;
 };
+FOR_ALL_FAMILIES(Sample);
 
 using Names = std::vector<std::string>;
 
-TEST_F(Sample, takes_prompts_and_seeds_from_the_run_unless_given) {
+TEST_P(Sample, takes_prompts_and_seeds_from_the_run_unless_given) {
   EXPECT_EQ(names(expect_done(words({"--output", at("a")}))), (Names{"000_a_cat_s7"}));
-  EXPECT_EQ(list(at("a")).at(0)["frames"], 3);  // the run's data
-  EXPECT_EQ(list(at("a")).at(0)["steps"], 2);   // the run's sample section
+  EXPECT_EQ(list(at("a")).at(0)["frames"], GetParam().frames);  // the run's data
+  EXPECT_EQ(list(at("a")).at(0)["steps"], 2);                   // the run's sample section
   std::ofstream(at("prompts.txt")) << "# two prompts\n\na dog\n  a cat \r\n";
   EXPECT_EQ(names(expect_done(words({"--output", at("b"), "--prompts", at("prompts.txt"), "--count", "2"}))),
             (Names{"000_a_dog_s7", "001_a_dog_s8", "002_a_cat_s7", "003_a_cat_s8"}));
   EXPECT_EQ(names(expect_done(words({"--output", at("c"), "--prompt", "a fish", "--seed", "1", "--seed", "3", "--steps",
-                                     "1", "--guidance", "1", "--frames", "2"}))),
+                                     "1", "--guidance", "1", "--frames", "1"}))),
             (Names{"000_a_fish_s1", "001_a_fish_s3"}));
   EXPECT_EQ(list(at("c")).at(0)["steps"], 1);
-  EXPECT_EQ(list(at("c")).at(0)["frames"], 2);
+  EXPECT_EQ(list(at("c")).at(0)["frames"], 1);
 }
 
-TEST_F(Sample, wrong_prompts_and_seeds) {
+TEST_P(Sample, wrong_prompts_and_seeds) {
   expect_refused(2, words({"--seed", "1", "--seed", "1"}), {"--seed", "twice"});
   expect_refused(2, words({"--seed", "1", "--seed", "2", "--count", "2"}), {"--count 2", "one seed"});
   std::ofstream(at("none.txt")) << "# nothing\n";
   expect_refused(2, words({"--prompts", at("none.txt")}), {"none.txt", "a prompt a line"});
   expect_refused(2, words({"--prompt", " "}), {"prompt 1 of 1 is empty"});
-  expect_refused(2, words({"--steps", "0"}), {"sample.steps"});
+  expect_refused(2, words({"--steps", "-1"}), {"sample.steps"});
   expect_refused(2, words({"--sampler", "dpmp_2m"}), {"sample.sampler", "dpmpp_2m"});
   const Outcome broken = command(words({"--prompt", "\xFF\xFE", "--output", at("x")}));
   EXPECT_NE(broken.code, 0);
@@ -70,7 +72,7 @@ TEST_F(Sample, wrong_prompts_and_seeds) {
   EXPECT_THAT(broken.err, ::testing::Not(HasSubstr("json.exception")));
 }
 
-TEST_F(Sample, checkpoints_of_a_run) {
+TEST_P(Sample, checkpoints_of_a_run) {
   expect_done(words({"--output", at("all"), "--checkpoint", "all"}));
   const auto rows = list(at("all"));
   ASSERT_EQ(rows.size(), 2U);
@@ -83,14 +85,14 @@ TEST_F(Sample, checkpoints_of_a_run) {
   EXPECT_EQ(list(at("last")).at(0)["adapter"], rows[1]["adapter"]);
   expect_refused(2, words({"--checkpoint", "3"}), {"--checkpoint 3", "steps 1, 2"});
   expect_refused(2, words({"--checkpoint", "first"}), {"--checkpoint first", "all, last or a step"});
-  expect_refused(2, words({"--checkpoint", "1", "--adapter", small_run().adapter()}),
+  expect_refused(2, words({"--checkpoint", "1", "--adapter", trained().adapter()}),
                  {"--checkpoint", "without --adapter"});
 }
 
-TEST_F(Sample, adapters_by_name) {
-  fs::copy(small_run().adapter(), at("corgi.safetensors"));
+TEST_P(Sample, adapters_by_name) {
+  fs::copy(trained().adapter(), at("corgi.safetensors"));
   expect_done(
-      words({"--output", at("two"), "--adapter", at("corgi.safetensors"), "--adapter", small_run().checkpoint(2)}));
+      words({"--output", at("two"), "--adapter", at("corgi.safetensors"), "--adapter", trained().checkpoint(2)}));
   const auto rows = list(at("two"));
   EXPECT_EQ(rows.at(0)["label"], "corgi step 2");  // the steps do not tell them apart
   EXPECT_EQ(rows.at(1)["label"], "run step 2");
@@ -100,9 +102,9 @@ TEST_F(Sample, adapters_by_name) {
                  {"jointtuner convert"});
 }
 
-// An adapter file with ten of the 74 sites names the first that it lacks.
-TEST_F(Sample, an_adapter_of_ten_sites_is_refused) {
-  const adapter::AdapterFile file = adapter::load_adapter(small_run().adapter());
+// An adapter file with ten of the sites names the first that it lacks.
+TEST_P(Sample, an_adapter_of_ten_sites_is_refused) {
+  const adapter::AdapterFile file = adapter::load_adapter(trained().adapter());
   std::vector<adapter::Site> ten;
   for (size_t i = 0; i < 33 && ten.size() < 10; ++i) {
     const std::string& key = file.tensors.at(i).first;
@@ -122,23 +124,23 @@ TEST_F(Sample, an_adapter_of_ten_sites_is_refused) {
   expect_refused(1, words({"--adapter", at("ten.safetensors"), "--output", at("x")}), {"ten.safetensors", eleventh});
 }
 
-TEST_F(Sample, new_folders_are_numbered) {
+TEST_P(Sample, new_folders_are_numbered) {
   for (const char* number : {"001", "002"}) {
     const std::string printed = expect_done(words({"--steps", "1", "--guidance", "1"}));
-    EXPECT_THAT(printed, HasSubstr(small_run().folder() + "/samples/" + number + "/000_a_cat_s7.latents.safetensors"));
+    EXPECT_THAT(printed, HasSubstr(trained().folder() + "/samples/" + number + "/000_a_cat_s7.latents.safetensors"));
   }
-  fs::remove_all(small_run().folder() + "/samples");
+  fs::remove_all(trained().folder() + "/samples");
 }
 
-TEST_F(Sample, without_an_adapter_the_frozen_backbone) {
-  expect_done({"sample", "--backbone", SmallRun::bundle(), "--prompt", "a cat", "--steps", "1", "--frames", "2",
-               "--height", "8", "--width", "8", "--output", at("frozen"), "--device", "cpu", "--log-level", "error"});
+TEST_P(Sample, without_an_adapter_the_frozen_backbone) {
+  expect_done({"sample", "--backbone", trained().bundle(), "--prompt", "a cat", "--steps", "1", "--frames", "1",
+               "--height", "32", "--width", "32", "--output", at("frozen"), "--device", "cpu", "--log-level", "error"});
   EXPECT_EQ(list(at("frozen")).at(0)["label"], "frozen");
   EXPECT_TRUE(fs::exists(at("frozen/sheet.png")));
   EXPECT_TRUE(fs::exists(at("frozen/000_a_cat_s0.mp4")));
 }
 
-TEST_F(Sample, decode_names_its_output_and_finds_its_backbone) {
+TEST_P(Sample, decode_names_its_output_and_finds_its_backbone) {
   const auto made = names(expect_done(words({"--output", at("s"), "--seed", "1", "--seed", "2"})));
   const std::string first = at("s/" + made.at(0) + ".latents.safetensors"),
                     second = at("s/" + made.at(1) + ".latents.safetensors");
@@ -151,19 +153,20 @@ TEST_F(Sample, decode_names_its_output_and_finds_its_backbone) {
   expect_refused(1, {"decode", "--latents", at("absent")}, {"absent"});
 }
 
-TEST_F(Sample, check_lists_everything_that_is_wrong) {
-  EXPECT_THAT(expect_done({"check", "--config", small_run().config_path()}), HasSubstr("no problems found"));
-  const Outcome outcome = command({"check", "--config", small_run().config_path(), "--set", "data.frames=400", "--set",
+TEST_P(Sample, check_lists_everything_that_is_wrong) {
+  EXPECT_THAT(expect_done({"check", "--config", trained().config_path()}), HasSubstr("no problems found"));
+  const Outcome outcome = command({"check", "--config", trained().config_path(), "--set", "data.frames=401", "--set",
                                    "adapter.rank=9", "--set", "sample.prompts=[\" \"]"});
   EXPECT_EQ(outcome.code, 1);
   for (const char* part : {"dog.mp4", "rank", "prompt 1 of 1 is empty"})
     EXPECT_THAT(outcome.out.substr(outcome.out.find("problems:")), HasSubstr(part));
-  EXPECT_THAT(outcome.err, HasSubstr("problems in " + small_run().config_path()));
+  EXPECT_THAT(outcome.err, HasSubstr("problems in " + trained().config_path()));
 }
 
-TEST_F(Sample, a_trained_run_has_a_report_with_its_facts) {
-  const std::string html = read_file(small_run().folder() + "/report.html");
-  for (const char* part : {"cat.png", "a dog", "nano_pipeline", "temporal", "2 of 2"})
+TEST_P(Sample, a_trained_run_has_a_report_with_its_facts) {
+  const std::string html = read_file(trained().folder() + "/report.html");
+  for (const char* part :
+       {"cat.png", "a dog", GetParam().bundle.stem().string().substr(0, 4).c_str(), "attn1", "2 of 2"})
     EXPECT_THAT(html, HasSubstr(part));
 }
 

@@ -1,6 +1,7 @@
 #include "jointtuner/sample/sampling.h"
 
 #include <c10/core/GradMode.h>
+#include <fmt/format.h>
 
 #include <csignal>
 #include <cstdio>
@@ -24,8 +25,9 @@ using adapter::GatePooling;
 using testing::TemporaryFolder;
 
 class SamplingTest : public NanoSampling {};
+FOR_ALL_FAMILIES(SamplingTest);
 
-TEST_F(SamplingTest, prompts_and_seeds_together_equal_each_alone_bit_for_bit) {
+TEST_P(SamplingTest, prompts_and_seeds_together_equal_each_alone_bit_for_bit) {
   SampleOptions both = small_options({"a cat", "a dog"});
   both.seeds = {1, 2};
   const std::vector<Tensor> together = latents_of(both, trained());
@@ -38,34 +40,41 @@ TEST_F(SamplingTest, prompts_and_seeds_together_equal_each_alone_bit_for_bit) {
   }
 }
 
-TEST_F(SamplingTest, adapter_scale_0_is_the_frozen_model_bit_for_bit) {
+TEST_P(SamplingTest, adapter_scale_0_is_the_frozen_model_bit_for_bit) {
   const Tensor frozen = one(small_options());
   SampleOptions off = small_options();
   off.adapter_scale = 0;
   EXPECT_TRUE(at::equal(one(off, trained()), frozen));
-  off.adapter_scale = 1, off.spatial_scale = 0, off.temporal_scale = 0;
-  EXPECT_TRUE(at::equal(one(off, trained()), frozen));
+  if (has_group("spatial")) {
+    off.adapter_scale = 1, off.spatial_scale = 0, off.temporal_scale = 0;
+    EXPECT_TRUE(at::equal(one(off, trained()), frozen));
+  }
   EXPECT_FALSE(at::equal(one(small_options(), trained()), frozen));
 }
 
-TEST_F(SamplingTest, scales_multiply_and_act_on_their_sites) {
+TEST_P(SamplingTest, scales_multiply_and_act_on_their_sites) {
   SampleOptions options = small_options();
   options.adapter_scale = 0.5;
   const inject::AdapterRun how = adapter_run(options, trained(3), program().sites());
   EXPECT_EQ(how.scale, 1.5);  // the trained scale times the asked one
   EXPECT_EQ(how.dropout, 0);
-  EXPECT_EQ(how.group_scale, (std::map<std::string, double>{{"spatial", 1}, {"temporal", 1}}));
   EXPECT_TRUE(at::equal(one(options, trained(2)), one(small_options(), trained(1))));
-
   SampleOptions spatial = small_options(), temporal = small_options();
   spatial.temporal_scale = 0, temporal.spatial_scale = 0;
+  if (!has_group("spatial")) {
+    EXPECT_TRUE(how.group_scale.empty());
+    EXPECT_ERROR(one(spatial, trained()), UsageError, "no temporal sites");
+    EXPECT_ERROR(one(temporal, trained()), UsageError, "no spatial sites");
+    return;
+  }
+  EXPECT_EQ(how.group_scale, (std::map<std::string, double>{{"spatial", 1}, {"temporal", 1}}));
   const std::vector<Tensor> all = {one(small_options(), trained()), one(spatial, trained()), one(temporal, trained()),
                                    one(small_options())};
   for (size_t i = 0; i < all.size(); ++i)
     for (size_t k = 0; k < i; ++k) EXPECT_FALSE(at::equal(all[i], all[k])) << i << " " << k;
 }
 
-TEST_F(SamplingTest, pooling_is_the_trained_one_unless_asked_for) {
+TEST_P(SamplingTest, pooling_is_the_trained_one_unless_asked_for) {
   const Tensor by_sample = one(small_options(), trained()),
                by_batch = one(small_options(), trained(1, GatePooling::batch));
   EXPECT_FALSE(at::equal(by_sample, by_batch));  // the batch holds the unconditional half too
@@ -77,7 +86,7 @@ TEST_F(SamplingTest, pooling_is_the_trained_one_unless_asked_for) {
 }
 
 // The pipeline against the same steps written out: noise of the named generator, the sampler, the program.
-TEST_F(SamplingTest, equals_the_sampler_called_by_hand) {
+TEST_P(SamplingTest, equals_the_sampler_called_by_hand) {
   SampleOptions options = small_options();
   options.guidance = 1;
   options.seeds = {9};
@@ -92,14 +101,18 @@ TEST_F(SamplingTest, equals_the_sampler_called_by_hand) {
   const auto model = [&](const Tensor& latents, int64_t t) {
     return diffusion::DenoiserOutput{{}, program().run(latents, at::full({1}, t, at::kLong), prompt, nullptr)};
   };
-  const Tensor expected =
-      diffusion::sample(diffusion::parse_sampler("ddim"), diffusion::NoiseSchedule(manifest.schedule), model,
-                        normal_draw({1, 4, 3, 6, 8}, generator(9, 0, "latents")),
-                        {.steps = 2, .guidance_scale = 1, .eta = 0, .noise = {}, .on_step = {}});
-  EXPECT_TRUE(at::equal(found, expected));
+  diffusion::SamplerSettings settings;
+  settings.steps = 2;
+  settings.noise = [&](int64_t step) {
+    return normal_draw(noise_shape(), generator(9, 0, fmt::format("sampler/{}", step)));
+  };
+  const Tensor expected = diffusion::sample(diffusion::parse_sampler(manifest.schedule.default_sampler),
+                                            diffusion::NoiseSchedule(manifest.schedule), model,
+                                            normal_draw(noise_shape(), generator(9, 0, "latents")), settings);
+  EXPECT_TRUE(at::equal(found, expected.narrow(2, noise_shape()[2] - latent_frames(), latent_frames())));
 }
 
-TEST_F(SamplingTest, every_setting_of_the_sampler_acts) {
+TEST_P(SamplingTest, every_setting_of_the_sampler_acts) {
   const Tensor plain = one(small_options());
   const auto differs = [&](const char* what, auto&& change) {
     SampleOptions options = small_options();
@@ -108,36 +121,47 @@ TEST_F(SamplingTest, every_setting_of_the_sampler_acts) {
   };
   differs("guidance", [](auto& o) { o.guidance = 4; });
   differs("negative prompt", [](auto& o) { o.negative_prompt = "a dog"; });
-  differs("sampler", [](auto& o) { o.sampler = "dpmpp_2m"; });
-  differs("eta", [](auto& o) { o.eta = 1; });
+  differs("guidance schedule", [](auto& o) { o.guidance_schedule = "dynamic"; });
+  const std::string usual = bundle().manifest().schedule.default_sampler;
+  for (const char* sampler : {"ddim", "dpmpp_2m", "dpmpp_2m_sde"}) {
+    const bool solvable = std::string_view(sampler) != "dpmpp_2m" || !bundle().manifest().schedule.rescale_zero_snr;
+    if (sampler != usual && solvable) differs(sampler, [&](auto& o) { o.sampler = sampler; });
+  }
   SampleOptions stochastic = small_options();
+  stochastic.sampler = "ddim";
+  const Tensor plain_ddim = one(stochastic);
   stochastic.eta = 1;
-  EXPECT_TRUE(at::equal(one(stochastic), one(stochastic)));  // its noise has a seed too
+  const Tensor noisy = one(stochastic);
+  EXPECT_FALSE(at::equal(noisy, plain_ddim));
+  EXPECT_TRUE(at::equal(noisy, one(stochastic)));  // its noise has a seed too
 }
 
-TEST_F(SamplingTest, initial_latents_replace_the_noise) {
+TEST_P(SamplingTest, initial_latents_replace_the_noise) {
   const TemporaryFolder folder;
   const fs::path file = folder / "noise.safetensors";
   SampleOptions options = small_options();
   options.seeds = {4};
   const auto write = [&](const Tensor& noise) { save_safetensors(file, {{{"latents", noise}}, {}}); };
-  write(initial_noise({1, 4, 3, 6, 8}, 4));
+  write(initial_noise(noise_shape(), 4));
   const Tensor drawn = one(options);
   EXPECT_TRUE(at::equal(latents_of(options, {}, file).at(0), drawn));
   options.seeds = {5};  // the noise is the file's
   EXPECT_TRUE(at::equal(latents_of(options, {}, file).at(0), drawn));
-  write(initial_noise({1, 4, 3, 6, 8}, 6));
+  write(initial_noise(noise_shape(), 6));
   EXPECT_FALSE(at::equal(latents_of(options, {}, file).at(0), drawn));
-  write(at::zeros({1, 4, 2, 6, 8}));
-  EXPECT_ERROR(Sampling(bundle(), at::kCPU, options, file), Error, file.string(), "latents for 3 frames of 16x12 px");
+  std::vector<int64_t> longer = noise_shape();
+  longer[2] += 1;
+  write(at::zeros(longer));
+  EXPECT_ERROR(Sampling(bundle(), at::kCPU, options, file), Error, file.string(),
+               fmt::format("latents for {} frames of {}x{} px", options.frames, options.width, options.height).c_str());
 }
 
-TEST_F(SamplingTest, noise_prior) {
+TEST_P(SamplingTest, noise_prior) {
   const TemporaryFolder folder;
   SampleOptions options = small_options();
   options.noise_prior_video = (folder / "motion.mp4").string();
   media::write_mp4(options.noise_prior_video,
-                   normal_draw({6, 12, 16, 3}, generator(2, 0, "video")).mul(60).add(128).clamp(0, 255).to(at::kByte),
+                   normal_draw({12, 32, 48, 3}, generator(2, 0, "video")).mul(60).add(128).clamp(0, 255).to(at::kByte),
                    8);
   const Tensor plain = one(small_options());
   EXPECT_TRUE(at::equal(one(options), plain));  // strength 0 is no prior
@@ -152,7 +176,7 @@ TEST_F(SamplingTest, noise_prior) {
   EXPECT_ERROR(Sampling(bundle(), at::kCPU, options), Error, "absent.mp4");
 }
 
-TEST_F(SamplingTest, a_second_call_keeps_finished_latents_and_makes_the_missing) {
+TEST_P(SamplingTest, a_second_call_keeps_finished_latents_and_makes_the_missing) {
   const TemporaryFolder folder;
   const SampleOptions options = small_options({"a cat", "a dog"});
   const auto videos = denoise_into(folder.path(), options, trained());
@@ -169,7 +193,7 @@ TEST_F(SamplingTest, a_second_call_keeps_finished_latents_and_makes_the_missing)
   EXPECT_FALSE(fs::exists(leftover));  // of a process that was killed
 }
 
-TEST_F(SamplingTest, latents_of_other_settings_are_neither_used_nor_overwritten) {
+TEST_P(SamplingTest, latents_of_other_settings_are_neither_used_nor_overwritten) {
   const TemporaryFolder folder;
   const auto videos = denoise_into(folder.path(), small_options(), trained());
   const fs::path file = folder / (videos.at(0).name + std::string(kLatentsEnding));
@@ -188,7 +212,7 @@ TEST_F(SamplingTest, latents_of_other_settings_are_neither_used_nor_overwritten)
   EXPECT_EQ(read_file(file), bytes);
 }
 
-TEST_F(SamplingTest, a_folder_of_another_sampling_is_refused) {
+TEST_P(SamplingTest, a_folder_of_another_sampling_is_refused) {
   const TemporaryFolder folder;
   denoise_into(folder.path(), small_options({"a cat", "a dog"}));
   const auto check = [&](const SampleOptions& options, int64_t count) {
@@ -202,7 +226,7 @@ TEST_F(SamplingTest, a_folder_of_another_sampling_is_refused) {
   EXPECT_NO_THROW(Sampling(bundle(), at::kCPU, small_options()).check_folder(folder / "absent", 1));
 }
 
-TEST_F(SamplingTest, settings_are_kept_with_the_latents) {
+TEST_P(SamplingTest, settings_are_kept_with_the_latents) {
   const TemporaryFolder folder;
   SampleOptions options = small_options({" a cat "});
   options.negative_prompt = "blur";
@@ -214,7 +238,8 @@ TEST_F(SamplingTest, settings_are_kept_with_the_latents) {
   EXPECT_EQ(settings, nlohmann::json::parse(video.settings));
   EXPECT_EQ(settings["prompt"], "a cat");
   EXPECT_EQ(settings["negative_prompt"], "blur");
-  EXPECT_EQ(settings["sampler"], "ddim");
+  EXPECT_EQ(settings["sampler"], bundle().manifest().schedule.default_sampler);
+  EXPECT_EQ(settings["guidance_schedule"], "constant");
   EXPECT_EQ(settings["gate_pooling"], "sample");
   EXPECT_EQ(settings["adapter"]["scale"], 2);
   EXPECT_EQ(settings["adapter"]["step"], 5);
@@ -223,7 +248,7 @@ TEST_F(SamplingTest, settings_are_kept_with_the_latents) {
   EXPECT_TRUE(settings["noise_prior"].is_null());
 }
 
-TEST_F(SamplingTest, adapters_of_ten_sites_only_are_refused) {
+TEST_P(SamplingTest, adapters_of_ten_sites_only_are_refused) {
   std::vector<adapter::Site> ten(program().sites().begin(), program().sites().begin() + 10);
   const adapter::AdapterSet few(ten, 2, true, at::kCPU);
   NamedAdapter named = trained();
@@ -231,9 +256,9 @@ TEST_F(SamplingTest, adapters_of_ten_sites_only_are_refused) {
   EXPECT_ERROR(one(small_options(), named), Error, "other sites");
 }
 
-TEST_F(SamplingTest, a_prompt_that_is_too_long_is_refused_before_anything_is_sampled) {
+TEST_P(SamplingTest, a_prompt_that_is_too_long_is_refused_before_anything_is_sampled) {
   std::string words;
-  for (int i = 0; i < 30; ++i) words += "many words ";
+  for (int i = 0; i < 130; ++i) words += "many words ";
   EXPECT_ERROR(Sampling(bundle(), at::kCPU, small_options({"a cat", words})), Error, "many words", "token");
   SampleOptions options = small_options();
   options.negative_prompt = words;
@@ -242,7 +267,7 @@ TEST_F(SamplingTest, a_prompt_that_is_too_long_is_refused_before_anything_is_sam
   EXPECT_NO_THROW(Sampling(bundle(), at::kCPU, options));
 }
 
-TEST_F(SamplingTest, latents_that_are_not_finite_are_an_error_and_not_saved) {
+TEST_P(SamplingTest, latents_that_are_not_finite_are_an_error_and_not_saved) {
   adapter::AdapterSet broken = adapters().clone(at::kCPU);
   broken.flat().fill_(1e30);
   NamedAdapter named = trained();
@@ -253,9 +278,10 @@ TEST_F(SamplingTest, latents_that_are_not_finite_are_an_error_and_not_saved) {
 }
 
 // Ctrl-C stays pressed for the rest of a process, so this one ends.
-void interrupted_sampling(const backbone::Bundle& bundle, const inject::GraphProgram& program, const fs::path& folder) {
+void interrupted_sampling(const backbone::Bundle& bundle, const inject::GraphProgram& program,
+                          const SampleOptions& options, const fs::path& folder) {
   install_interrupt_handler();
-  Sampling sampling(bundle, at::kCPU, small_options());
+  Sampling sampling(bundle, at::kCPU, options);
   std::raise(SIGINT);
   try {
     sampling.denoise(program, {}, folder);
@@ -266,10 +292,10 @@ void interrupted_sampling(const backbone::Bundle& bundle, const inject::GraphPro
   std::_Exit(0);
 }
 
-TEST_F(SamplingTest, ctrl_c_stops_and_says_how_to_go_on) {
+TEST_P(SamplingTest, ctrl_c_stops_and_says_how_to_go_on) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");  // a process of its own, not a fork of one with threads
   const TemporaryFolder folder;
-  EXPECT_EXIT(interrupted_sampling(bundle(), program(), folder.path()), ::testing::ExitedWithCode(7),
+  EXPECT_EXIT(interrupted_sampling(bundle(), program(), small_options(), folder.path()), ::testing::ExitedWithCode(7),
               "stopped while sampling, 0 videos done.*--output .*jointtuner-test");
 }
 

@@ -1,4 +1,4 @@
-// The trainer on a real, very small UNet3D.
+// The trainer on real, very small denoisers of every family.
 #include "jointtuner/train/denoise.h"
 
 #include <ATen/core/grad_mode.h>
@@ -7,8 +7,9 @@
 #include <gtest/gtest.h>
 
 #include "fake_run.h"
+#include "jointtuner/backbone/video_size.h"
 #include "support/expect_error.h"
-#include "support/temporary_folder.h"
+#include "support/families.h"
 
 namespace jointtuner::train {
 
@@ -18,15 +19,21 @@ using backbone::Bundle;
 
 constexpr int64_t kSide = 6;
 
+StepSettings settings_for(const backbone::Manifest& manifest) {
+  StepSettings settings = fake_settings();
+  settings.frames_multiple = manifest.denoiser.frames_multiple;
+  return settings;
+}
+
 struct NanoRun {
-  explicit NanoRun(const std::filesystem::path& path, TrainerOptions trainer_options, bool resume = false,
-                   bool checkpointing = true)
-      : bundle(Bundle::open(testing::golden("nano_bundle"), backbone::Verify::sizes)),
+  NanoRun(const testing::Family& family, const std::filesystem::path& path, TrainerOptions trainer_options,
+          bool resume = false, bool checkpointing = true)
+      : bundle(Bundle::open(family.bundle, backbone::Verify::sizes)),
         program(bundle, at::kCPU, {.activation_checkpointing = checkpointing, .gated = true}),
         adapters(program.sites(), kRank, true, at::kCPU),
         batches(data.items(), kSeed, 1, 0.0),
         step(data, diffusion::NoiseSchedule(bundle.manifest().schedule),
-             adapted_denoiser(program, adapters, {.rank = kRank, .dropout = 0.1}), fake_settings()),
+             adapted_denoiser(program, adapters, {.rank = kRank, .dropout = 0.1}), settings_for(bundle.manifest())),
         folder(path, fake_identity(), resume) {
     adapters.initialize(kSeed, bundle.manifest().denoiser.gate_init);
     for (int64_t item = 0; item < 4; ++item) {
@@ -42,9 +49,11 @@ struct NanoRun {
 
   Tensor prediction(const adapter::AdapterSet* with) const {
     const at::NoGradGuard no_gradients;
-    return program.run(formula({1, kChannels, 3, kSide, kSide}, 7), at::arange(500, 501),
-                       formula({1, bundle.manifest().text.max_length, bundle.manifest().text.embedding_width}, 8),
-                       with);
+    const backbone::Manifest& manifest = bundle.manifest();
+    const Tensor latents =
+        backbone::padded_frames(formula({1, kChannels, 3, kSide, kSide}, 7), manifest.denoiser.frames_multiple);
+    return program.run(latents, at::arange(500, 501),
+                       formula({1, manifest.text.max_length, manifest.text.embedding_width}, 8), with);
   }
 
   PreparedData data{fake_items()};
@@ -57,11 +66,14 @@ struct NanoRun {
   std::optional<Trainer> trainer;
 };
 
+class NanoDenoiser : public ::testing::TestWithParam<testing::Family> {};
+FOR_ALL_FAMILIES(NanoDenoiser);
+
 }  // namespace
 
-TEST(NanoUNet, TrainsTheAdaptersAndNothingElse) {
+TEST_P(NanoDenoiser, TrainsTheAdaptersAndNothingElse) {
   const testing::TemporaryFolder temporary;
-  NanoRun run(temporary / "run", fake_options(4));
+  NanoRun run(GetParam(), temporary / "run", fake_options(4));
   const Tensor frozen = run.prediction(nullptr);
   EXPECT_TRUE(at::equal(run.prediction(&run.adapters), frozen));  // lora_up is 0
   const Tensor before = run.adapters.flat().clone();
@@ -75,12 +87,12 @@ TEST(NanoUNet, TrainsTheAdaptersAndNothingElse) {
   EXPECT_FALSE(at::equal(run.adapters.flat(), before));
 }
 
-TEST(NanoUNet, ResumedEqualsUninterrupted) {
+TEST_P(NanoDenoiser, ResumedEqualsUninterrupted) {
   const testing::TemporaryFolder temporary;
-  NanoRun whole(temporary / "whole", fake_options(3));
+  NanoRun whole(GetParam(), temporary / "whole", fake_options(3));
   whole.trainer->run();
-  NanoRun(temporary / "run", fake_options(2)).trainer->run();
-  NanoRun resumed(temporary / "run", fake_options(3), true);
+  NanoRun(GetParam(), temporary / "run", fake_options(2)).trainer->run();
+  NanoRun resumed(GetParam(), temporary / "run", fake_options(3), true);
   resumed.trainer->run();
   EXPECT_TRUE(at::equal(resumed.adapters.flat(), whole.adapters.flat()));
   for (const char* name : {"adapter.safetensors", "optimizer.safetensors"}) {
@@ -88,10 +100,10 @@ TEST(NanoUNet, ResumedEqualsUninterrupted) {
   }
 }
 
-TEST(NanoUNet, CheckpointingDoesNotChangeLossGradientOrMeanGate) {
+TEST_P(NanoDenoiser, CheckpointingDoesNotChangeLossGradientOrMeanGate) {
   const testing::TemporaryFolder temporary;
-  NanoRun with(temporary / "with", fake_options(2), false, true);
-  NanoRun without(temporary / "without", fake_options(2), false, false);
+  NanoRun with(GetParam(), temporary / "with", fake_options(2), false, true);
+  NanoRun without(GetParam(), temporary / "without", fake_options(2), false, false);
   for (NanoRun* run : {&with, &without}) {
     run->adapters.assign(formula({run->adapters.parameters()}, 3) * 0.1);
   }
