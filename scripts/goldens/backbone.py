@@ -5,7 +5,8 @@
     scripts/export_backbone.sh WORK/nano_pipeline tests/goldens/nano_bundle
     scripts/goldens/backbone.py WORK/nano_pipeline tests/goldens
 
-Writes backbone/{autoencoder,text}.safetensors and inject/{denoiser,gradients}.safetensors. Nothing here shares code with jointtuner: sites
+Writes backbone/{autoencoder,text}.safetensors and inject/{denoiser,gradients}.safetensors; for a CogVideoX pipeline, e.g. nano_2b_pipeline,
+backbone/autoencoder_nano_2b.safetensors only. Nothing here shares code with jointtuner: sites
 are found with isinstance on the Python modules, adapters are modules of their own, gradients are computed in double precision.
 Provenance: torch 2.11.0, diffusers 0.42.1, transformers 5.23.0, one thread."""
 import json
@@ -21,6 +22,7 @@ RANK = 2
 PROMPTS = ["", "a cat", "A Hat!"]
 LONG_PROMPT = "a person rides a bicycle over the hills"
 CASES = [(2, 3, 9, 10, 7), (1, 1, 8, 8, 5), (1, 5, 6, 12, 9), (3, 2, 7, 5, 4)]  # batch, frames, latent height, latent width, tokens
+FRAMES, TILED_FRAMES = [1, 5, 9, 13, 17, 49], [1, 9, 17]  # of the causal autoencoder's clips
 RULES = {"Transformer2DModel": ("spatial", ("attn1", "ff")), "TransformerTemporalModel": ("temporal", ("attn1", "attn2", "ff"))}
 
 
@@ -119,12 +121,47 @@ def autoencoder(pipe, out):
         vae.tile_latent_min_size, vae.tile_sample_min_size = 8, 8 * factor  # 8 * (1 - 0.25) is whole: else diffusers gives a wrong size
         vae.enable_tiling()
         tiled = vae.decode(frames).sample
+        wide = torch.rand(2, 3, 11 * factor, 9 * factor) * 2 - 1
+        tiled_posterior = vae.encode(wide).latent_dist
 
     def clip(x):
         return x.unflatten(0, (2, 3)).transpose(1, 2).contiguous()
 
     save(out / "backbone/autoencoder.safetensors", dict(pixels=pixels, mean=posterior.mean, std=posterior.std, latents=latents, decoded=clip(decoded),
-                                                        tiled=clip(tiled)), {"tile_px": str(8 * factor)})
+                                                        tiled=clip(tiled), wide=wide, tiled_mean=tiled_posterior.mean,
+                                                        tiled_std=tiled_posterior.std), {"tile_px": str(8 * factor)})
+
+
+def formula(*shape):
+    """The i-th value is ((7919 i) mod 2003) / 1001.5 - 1: anybody can make this input."""
+    index = torch.arange(torch.Size(shape).numel()) * 7919 % 2003
+    return (index.float() / 1001.5 - 1).reshape(shape)
+
+
+def causal_autoencoder(vae, path):
+    """Untiled results of FRAMES frames (latents of 5 x 7) and tiled ones of TILED_FRAMES (11 x 9, tiles of 8). Pixels are many: every 37th value of
+    [F,3,H,W], and the sum of each frame's channel. Latents of an even number of frames decode to 3 frames more than the clip has; they are left out."""
+    vae = vae.eval()
+    factor, scale = 2 ** (len(vae.config.block_out_channels) - 1), vae.config.scaling_factor
+    time = vae.config.temporal_compression_ratio
+    tensors = {}
+
+    def case(name, frames, height, width):
+        clip = formula(frames, 3, height * factor, width * factor)
+        latents = formula(1, vae.config.latent_channels, (frames - 1) // time + 1, height, width) * 2 * scale
+        with torch.no_grad():
+            posterior = vae.encode(clip.transpose(0, 1)[None]).latent_dist
+            pixels = vae.decode(latents / scale).sample[0].transpose(0, 1)[-frames:]
+        assert pixels.shape == clip.shape and posterior.mean.shape == latents.shape
+        tensors.update({f"{name}.mean": posterior.mean[0].transpose(0, 1), f"{name}.std": posterior.std[0].transpose(0, 1),
+                        f"{name}.pixels": pixels.flatten()[::37], f"{name}.sums": pixels.double().sum((2, 3))})
+
+    for frames in FRAMES:
+        case(f"{frames}", frames, 5, 7)
+    vae.enable_tiling(8 * factor, 8 * factor, 0.25, 0.25)  # 8 * 0.25 is whole: else diffusers gives a wrong size
+    for frames in TILED_FRAMES:
+        case(f"tiled.{frames}", frames, 11, 9)
+    save(path, tensors, {"frames": json.dumps(FRAMES), "tiled_frames": json.dumps(TILED_FRAMES), "tile_px": str(8 * factor)})
 
 
 def text(pipe, out):
@@ -144,11 +181,15 @@ def save(path, tensors, metadata):
 
 
 def main():
-    from diffusers import TextToVideoSDPipeline
+    from diffusers import AutoencoderKLCogVideoX, TextToVideoSDPipeline
 
     torch.set_num_threads(1)
-    pipe = TextToVideoSDPipeline.from_pretrained(sys.argv[1])
-    out = Path(sys.argv[2])
+    folder, out = Path(sys.argv[1]), Path(sys.argv[2])
+    if json.loads((folder / "model_index.json").read_text())["vae"][1] == "AutoencoderKLCogVideoX":
+        vae = AutoencoderKLCogVideoX.from_pretrained(folder, subfolder="vae")
+        causal_autoencoder(vae, out / f"backbone/autoencoder_{folder.name.removesuffix('_pipeline')}.safetensors")
+        return
+    pipe = TextToVideoSDPipeline.from_pretrained(folder)
     autoencoder(pipe, out)
     text(pipe, out)
     denoiser(pipe, out)

@@ -10,6 +10,7 @@
 
 #include "jointtuner/backbone/autoencoder_kind.h"
 #include "jointtuner/backbone/frozen_module.h"
+#include "jointtuner/backbone/tiling.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/shape.h"
 
@@ -24,7 +25,7 @@ Tensor bytes_of(const Tensor& pixels) {
 
 void check_tile(const char* name, int64_t tile_px, const LatentsManifest& latents, double overlap) {
   const int64_t tile = tile_px / latents.spatial_compression;
-  if (tile_px > 0 && static_cast<double>(tile) * overlap < 1) {
+  if (tile_px > 0 && tile_step(tile, overlap) == 0) {
     throw Error(fmt::format("autoencoder: {} {} is {} latents, too few for an overlap of {}. Choose larger tiles.",
                             name, tile_px, tile, overlap));
   }
@@ -66,15 +67,16 @@ auto with_memory_errors(const char* what, const Work& work) {
 
 }  // namespace
 
-Tensor packed_posterior(const Tensor& mean, const Tensor& std, bool tiled, int64_t channel_dim) {
+Tensor packed_posterior(const Tensor& mean, const Tensor& std, bool tiled) {
   constexpr double kLowest = -15;  // of log std in diffusers; it also keeps a std that underflowed to 0 finite
   const Tensor spread = std.to(at::kFloat);
-  return at::cat({mean.to(at::kFloat), tiled ? spread.log().clamp_min_(kLowest) : spread}, channel_dim);
+  return at::cat({mean.to(at::kFloat), tiled ? spread.log().clamp_min_(kLowest) : spread}, 1);
 }
 
-Posterior unpacked_posterior(const Tensor& packed, bool tiled, int64_t channel_dim) {
-  const std::vector<Tensor> halves = packed.chunk(2, channel_dim);
-  return {halves[0].contiguous(), tiled ? halves[1].exp() : halves[1].contiguous()};
+void store_posterior(const Tensor& packed, bool tiled, int64_t frame, Posterior& clip) {
+  const std::vector<Tensor> halves = packed.chunk(2, 1);
+  clip.mean.narrow(0, frame, packed.size(0)).copy_(halves[0]);
+  clip.std.narrow(0, frame, packed.size(0)).copy_(tiled ? halves[1].exp() : halves[1]);
 }
 
 struct Autoencoder::Impl {
@@ -126,7 +128,13 @@ Posterior Autoencoder::encode(const Tensor& clip) const {
     throw Error(fmt::format("clip {}: height and width must be multiples of {} above 0. Choose another size.",
                             shape_text(clip.sizes()), factor));
   }
-  return with_memory_errors("encoding", [&] { return impl_->kind->encode(clip, impl_->options); });
+  return with_memory_errors("encoding", [&] {
+    const int64_t frames = impl_->kind->encoded_frames(clip.size(0));
+    const std::vector<int64_t> shape{frames, impl_->latents.channels, clip.size(2) / factor, clip.size(3) / factor};
+    Posterior posterior{at::empty(shape, at::kFloat), at::empty(shape, at::kFloat)};
+    impl_->kind->encode(clip, impl_->options, posterior);
+    return posterior;
+  });
 }
 
 Tensor Autoencoder::decode(const Tensor& latents) const {

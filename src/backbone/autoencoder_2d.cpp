@@ -1,4 +1,4 @@
-#include <ATen/ops/cat.h>
+#include <ATen/core/Tensor.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -24,12 +24,11 @@ class Autoencoder2d final : public AutoencoderKind {
         encode_(module_, "encode", device),
         decode_(module_, "decode", device) {}
 
-  Posterior encode(const Tensor& clip, const AutoencoderOptions& options) const override {
+  void encode(const Tensor& clip, const AutoencoderOptions& options, Posterior& into) const override {
     const int64_t factor = latents_.spatial_compression;
     const Tiling tiling(clip.size(2) / factor, clip.size(3) / factor, options.encode_tile_px / factor,
                         options.tile_overlap);
     const bool tiled = tiling.count() > 1;
-    std::vector<Tensor> slices;
     for (int64_t frame = 0; frame < clip.size(0); frame += options.slice_frames) {
       const int64_t count = std::min(options.slice_frames, clip.size(0) - frame);
       const Tensor pixels = clip.narrow(0, frame, count).to(device_, dtype_);
@@ -42,13 +41,13 @@ class Autoencoder2d final : public AutoencoderKind {
           throw Error(fmt::format("autoencoder: encode returned {} tensors, expected mean and std", posterior.size()));
         for (const Tensor& half : posterior)
           check_shape(half, {count, latents_.channels, tile.height, tile.width}, "posterior");
-        return packed_posterior(posterior[0], posterior[1], tiled, 1);
+        return packed_posterior(posterior[0], posterior[1], tiled);
       };
-      slices.push_back(tiling.blended(1, encoded).cpu());
+      store_posterior(tiling.blended(1, encoded), tiled, frame, into);
     }
-    return unpacked_posterior(at::cat(slices), tiled, 1);
   }
 
+  int64_t encoded_frames(int64_t frames) const override { return frames; }
   int64_t decoded_frames(int64_t latent_frames) const override { return latent_frames; }
 
   void decode(const Tensor& latents, const AutoencoderOptions& options, const Take& take) const override {

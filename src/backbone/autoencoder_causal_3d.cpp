@@ -1,4 +1,4 @@
-#include <ATen/ops/cat.h>
+#include <ATen/core/Tensor.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -116,13 +116,13 @@ class AutoencoderCausal3d final : public AutoencoderKind {
   AutoencoderCausal3d(const Bundle& bundle, at::Device device)
       : AutoencoderCausal3d(bundle, bundle.manifest(), device) {}
 
-  Posterior encode(const Tensor& clip, const AutoencoderOptions& options) const override {
+  void encode(const Tensor& clip, const AutoencoderOptions& options, Posterior& into) const override {
     const int64_t factor = latents_.spatial_compression;
     const Tiling tiling(clip.size(2) / factor, clip.size(3) / factor, options.encode_tile_px / factor,
                         options.tile_overlap);
     const bool tiled = tiling.count() > 1;
     Caches caches(tiling.count(), device_);
-    std::vector<Tensor> chunks;
+    int64_t frame = 0;
     for (const Chunk& chunk : encode_.chunks(clip.size(0))) {
       const Tensor pixels = clip.narrow(0, chunk.start, chunk.frames).to(device_, dtype_).transpose(0, 1).unsqueeze(0);
       const int64_t frames = (chunk.frames - 1) / latents_.temporal_compression + 1;
@@ -133,13 +133,17 @@ class AutoencoderCausal3d final : public AutoencoderKind {
           throw Error(fmt::format("autoencoder: encode returned {} tensors, expected mean and std", posterior.size()));
         for (const Tensor& half : posterior)
           check_shape(half, {1, latents_.channels, frames, tile.height, tile.width}, "posterior");
-        return packed_posterior(posterior[0], posterior[1], tiled, 1);
+        return packed_posterior(posterior[0], posterior[1], tiled);
       };
-      chunks.push_back(tiling.blended(1, encoded).squeeze(0).transpose(0, 1).cpu());
+      store_posterior(tiling.blended(1, encoded).squeeze(0).transpose(0, 1), tiled, frame, into);
+      frame += frames;
     }
-    return unpacked_posterior(at::cat(chunks), tiled, 1);
   }
 
+  int64_t encoded_frames(int64_t frames) const override {
+    encode_.chunks(frames);
+    return (frames - 1) / latents_.temporal_compression + 1;
+  }
   int64_t decoded_frames(int64_t latent_frames) const override {
     decode_.chunks(latent_frames);
     return (latent_frames - 1) * latents_.temporal_compression + 1;

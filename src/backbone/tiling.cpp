@@ -37,17 +37,22 @@ void check_sides(const Tensor& result, int64_t height, int64_t width) {
 
 }  // namespace
 
+int64_t tile_step(int64_t tile, double overlap) {
+  const bool overlaps = overlap == 0 || static_cast<double>(tile) * overlap >= 1;
+  return overlaps ? static_cast<int64_t>(static_cast<double>(tile) * (1 - overlap)) : 0;
+}
+
 Tiling::Tiling(int64_t height, int64_t width, int64_t tile, double overlap) : tile_(tile) {
   if (tile == 0 || (height <= tile && width <= tile)) {
     rows_ = {{0, height}};
     columns_ = {{0, width}};
     return;
   }
-  if (static_cast<double>(tile) * overlap < 1) {
+  step_ = tile_step(tile, overlap);
+  if (step_ == 0) {
     throw Error(fmt::format(
         "autoencoder: tiles {} latents wide are too small for an overlap of {}. Choose larger tiles.", tile, overlap));
   }
-  step_ = static_cast<int64_t>(static_cast<double>(tile) * (1 - overlap));
   rows_ = spans(height, tile, step_);
   columns_ = spans(width, tile, step_);
 }

@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include "jointtuner/base/safetensors.h"
+#include "support/counting_allocator.h"
 #include "support/expect_error.h"
 #include "support/nano_bundle.h"
 
@@ -55,12 +56,21 @@ TEST_F(AutoencoderTest, tiled_decode_equals_diffusers) {
   EXPECT_LT(difference(make({.tile_px = 64}).decode(value("latents")), value("decoded")), kRounding);  // fits one tile
 }
 
+TEST_F(AutoencoderTest, tiled_encode_equals_diffusers) {
+  const int64_t tile_px = std::stoll(golden_.metadata.at("tile_px"));
+  const Posterior tiled = make({.slice_frames = 1, .encode_tile_px = tile_px}).encode(value("wide"));
+  EXPECT_LT(difference(tiled.mean, value("tiled_mean")), kRounding);
+  EXPECT_LT(difference(tiled.std, value("tiled_std")), kRounding);
+  EXPECT_GT(difference(make().encode(value("wide")).mean, value("tiled_mean")), 1e-4);  // else the tiles prove nothing
+}
+
 // The tile * overlap products here are no whole numbers: diffusers would give frames of a wrong size.
 TEST_F(AutoencoderTest, tiles_of_any_size_give_whole_frames) {
   for (const int64_t tile : {10, 12, 14, 18}) {
     const Tensor pixels = make({.tile_px = tile}).decode(value("latents"));
     EXPECT_EQ(pixels.sizes(), value("decoded").sizes()) << tile;
     EXPECT_LT(difference(pixels, value("decoded")), 1) << tile;  // seams differ, the picture is the same
+    EXPECT_EQ(make({.encode_tile_px = tile}).encode(value("wide")).mean.sizes(), value("tiled_mean").sizes()) << tile;
   }
 }
 
@@ -73,6 +83,26 @@ TEST_F(AutoencoderTest, bytes_are_rounded_pixels) {
   EXPECT_LT(bytes.to(at::kFloat).sub(expected).abs().mean().item<double>(), 1e-3);
 }
 
+TEST_F(AutoencoderTest, memory_does_not_grow_with_the_clip) {
+  const Autoencoder autoencoder = make();
+  testing::CountingAllocator memory;
+  std::vector<int64_t> decoding, encoding;
+  for (const int64_t frames : {9, 9, 17, 49}) {  // twice the first: it also makes what is made once
+    const Tensor latents = at::zeros({1, 4, frames, 11, 9}), clip = at::zeros({frames, 3, 22, 18});
+    memory.reset();
+    const int64_t bytes = static_cast<int64_t>(autoencoder.decode_to_bytes(latents).nbytes());
+    decoding.push_back(memory.peak() - bytes);
+    memory.reset();
+    const Posterior posterior = autoencoder.encode(clip);
+    encoding.push_back(memory.peak() - static_cast<int64_t>(2 * posterior.mean.nbytes()));
+  }
+  // Slices are of 4, 4, 1 and 4, ..., 4, 1 frames: the same largest one.
+  EXPECT_EQ(decoding[2], decoding[1]);
+  EXPECT_EQ(decoding[3], decoding[1]);
+  EXPECT_EQ(encoding[2], encoding[1]);
+  EXPECT_EQ(encoding[3], encoding[1]);
+}
+
 TEST_F(AutoencoderTest, runs_repeat_bit_for_bit) {
   const Autoencoder autoencoder = make();
   const Tensor first = autoencoder.decode(value("latents"));
@@ -82,11 +112,12 @@ TEST_F(AutoencoderTest, runs_repeat_bit_for_bit) {
 TEST_F(AutoencoderTest, wrong_sizes_are_refused) {
   const Autoencoder autoencoder = make();
   EXPECT_ERROR(autoencoder.encode(at::zeros({1, 3, 7, 8})), Error, "[1, 3, 7, 8]", "multiples of 2");
-  EXPECT_ERROR(autoencoder.encode(at::zeros({1, 4, 8, 8})), Error, "pixels [N,3,H,W]");
+  EXPECT_ERROR(autoencoder.encode(at::zeros({1, 4, 8, 8})), Error, "clip [F,3,H,W]");
   EXPECT_ERROR(autoencoder.decode(at::zeros({1, 3, 1, 8, 8})), Error, "latents [B,C,F,h,w]");
   EXPECT_ERROR(autoencoder.decode(at::zeros({1, 4, 0, 8, 8})), Error, "empty");
   EXPECT_ERROR(make({.slice_frames = 0}), Error, "slice_frames");
-  EXPECT_ERROR(make({.tile_px = 4, .tile_overlap = 0.25}), Error, "tiles of 4 pixels", "larger tiles");
+  EXPECT_ERROR(make({.tile_px = 4, .tile_overlap = 0.25}), Error, "tile_px 4 is 2 latents", "larger tiles");
+  EXPECT_ERROR(make({.encode_tile_px = 4}), Error, "encode_tile_px 4", "larger tiles");
 }
 
 }  // namespace

@@ -4,12 +4,14 @@
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/serialization/import.h>
 
+#include "support/counting_allocator.h"
 #include "support/expect_error.h"
 #include "support/nano_bundle.h"
 
 namespace jointtuner::backbone {
 namespace {
 
+using at::Tensor;
 using testing::BundleCopy;
 using testing::golden;
 
@@ -85,6 +87,89 @@ TEST(FrozenMethod, a_failing_operator_is_named_on_one_line) {
   } catch (const Error& error) {
     testing::expect_parts(error.what(), {"autoencoder.pt", "encode failed on [1, 5, 8, 8]", "3 channels"});
     EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos) << error.what();
+  }
+}
+
+// A module whose methods are given as TorchScript source.
+class ScriptedModule {
+ public:
+  explicit ScriptedModule(const std::string& source) {
+    torch::jit::Module module("Scripted");
+    module.define(source);
+    module.save((folder_ / "scripted.pt").string());
+    frozen_.emplace(folder_ / "scripted.pt", at::kCPU, std::vector<MethodSignature>{});
+  }
+  FrozenMethod method(const std::string& name) const { return {*frozen_, name, at::kCPU}; }
+
+ private:
+  testing::TemporaryFolder folder_;
+  std::optional<FrozenModule> frozen_;
+};
+
+TEST(FrozenMethod, caches_are_lists_at_the_end_of_arguments_and_results) {
+  const ScriptedModule module(
+      "def first(self, x):\n  return x + 1, [x, x * 2]\n"
+      "def next(self, x, cache: List[Tensor]):\n  a, b = cache\n  return x + a, x - b, [b]\n");
+  const FrozenMethod::Values first = module.method("first").run(FrozenMethod::Values{{at::full({2}, 3)}});
+  ASSERT_EQ(first.tensors.size(), 1);
+  EXPECT_TRUE(at::equal(first.tensors[0], at::full({2}, 4)));
+  ASSERT_TRUE(first.list.has_value());
+  ASSERT_EQ(first.list->size(), 2);
+  EXPECT_TRUE(at::equal(first.list->at(1), at::full({2}, 6)));
+  const FrozenMethod::Values next = module.method("next").run(FrozenMethod::Values{{at::full({2}, 10)}, first.list});
+  ASSERT_EQ(next.tensors.size(), 2);
+  EXPECT_TRUE(at::equal(next.tensors[0], at::full({2}, 13)));
+  EXPECT_TRUE(at::equal(next.tensors[1], at::full({2}, 4)));
+  EXPECT_TRUE(at::equal(next.list->at(0), at::full({2}, 6)));
+}
+
+TEST(FrozenMethod, other_arguments_than_the_method_takes_are_an_error) {
+  const ScriptedModule module(
+      "def next(self, x, cache: List[Tensor]):\n  a, b = cache\n  return x + a, [b]\n"
+      "def backwards(self, x):\n  return [x], x\n");
+  const Tensor x = at::zeros({2, 3});
+  EXPECT_ERROR(module.method("next").run(FrozenMethod::Values{{x}, {{x}}}), Error, "next failed on [2, 3], a list of 1");
+  EXPECT_ERROR(module.method("next").run({x}), Error, "next failed on [2, 3]", "takes 2 arguments");
+  EXPECT_ERROR(module.method("backwards").run({x}), Error, "not the last of the results");
+}
+
+// x, y and the result are 1 MB each; of a moved x nothing is left when the result is made.
+TEST(FrozenMethod, moved_arguments_are_freed_as_soon_as_they_were_used) {
+  const ScriptedModule module(
+      "def forward(self, x, cache: List[Tensor]):\n  a, = cache\n  y = x * a\n  return y * 2\n");
+  const FrozenMethod method = module.method("forward");
+  testing::CountingAllocator memory;
+  FrozenMethod::Values moved{{at::ones({1 << 18})}, {{at::ones({1 << 18})}}};
+  const int64_t small = 1 << 12;  // scalars
+  method.run(std::move(moved));
+  EXPECT_LT(memory.peak(), (3 << 20) + small);
+  memory.reset();
+  const FrozenMethod::Values kept{{at::ones({1 << 18})}, {{at::ones({1 << 18})}}};
+  method.run(kept);
+  EXPECT_GE(memory.peak(), 4 << 20);
+}
+
+TEST(FrozenMethod, no_memory_left_is_an_error_of_its_own) {
+  const ScriptedModule module(
+      "def forward(self, x):\n  return x * 2\ndef huge(self, x):\n  return torch.zeros([1 << 50])\n");
+  EXPECT_ERROR(module.method("huge").run({at::ones({2})}), OutOfMemory, "huge failed on [2]", "4503599627370496 bytes");
+  const at::Tensor x = at::ones({1000});
+  const FrozenMethod method = module.method("forward");
+  testing::CountingAllocator memory;
+  const std::vector<std::function<void()>> kinds{
+      [] { throw std::bad_alloc(); },
+      [] { TORCH_CHECK_WITH(OutOfMemoryError, false, "CUDA out of memory. Tried to allocate 2.00 GiB."); },
+      [] { TORCH_CHECK(false, "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."); }};
+  for (const auto& fail : kinds) {
+    memory.bound(100, fail);
+    EXPECT_ERROR(method.run({x}), OutOfMemory, "forward failed on [1000]");
+  }
+  memory.bound(100, [] { TORCH_CHECK(false, "another trouble"); });
+  try {
+    method.run({x});
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(dynamic_cast<const OutOfMemory*>(&error), nullptr) << error.what();
   }
 }
 

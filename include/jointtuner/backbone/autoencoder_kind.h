@@ -14,11 +14,13 @@ class AutoencoderKind {
  public:
   virtual ~AutoencoderKind() = default;
 
-  // clip [F,3,H,W] of checked height and width, not empty -> posterior [f,C,h,w].
-  virtual Posterior encode(const Tensor& clip, const AutoencoderOptions& options) const = 0;
-
-  // Frames that `latent_frames` decode to. Throws Error, naming the nearest that can be, where the kind cannot.
+  // Latent frames of a clip, and frames that latents decode to. Throw Error, naming the nearest number that the kind
+  // can take, for one that it cannot.
+  virtual int64_t encoded_frames(int64_t frames) const = 0;
   virtual int64_t decoded_frames(int64_t latent_frames) const = 0;
+
+  // clip [F,3,H,W] of checked sizes, not empty; fills the posterior [f,C,h,w].
+  virtual void encode(const Tensor& clip, const AutoencoderOptions& options, Posterior& posterior) const = 0;
 
   // Gets `pixels` [n,3,H,W] fp32 on the device: the frames from `frame` on.
   using Take = std::function<void(int64_t frame, const Tensor& pixels)>;
@@ -37,9 +39,10 @@ std::unique_ptr<AutoencoderKind> autoencoder_2d(const Bundle& bundle, at::Device
 // each for one clip, which take (next) and give the cache of all convolutions over time.
 std::unique_ptr<AutoencoderKind> autoencoder_causal_3d(const Bundle& bundle, at::Device device);
 
-// A posterior on its way through the tiles: mean and spread [...,C,h,w] in one tensor [...,2C,h,w]. diffusers blends
-// mean and log variance, so std travels as its logarithm where there is more than one tile.
-Tensor packed_posterior(const Tensor& mean, const Tensor& std, bool tiled, int64_t channel_dim);
-Posterior unpacked_posterior(const Tensor& packed, bool tiled, int64_t channel_dim);
+// A posterior [n,C,...] on its way through the tiles, in one tensor [n,2C,...]. diffusers blends mean and log variance,
+// so std travels as its logarithm where there is more than one tile.
+Tensor packed_posterior(const Tensor& mean, const Tensor& std, bool tiled);
+// packed [n,2C,h,w] becomes the clip's latent frames from `frame` on.
+void store_posterior(const Tensor& packed, bool tiled, int64_t frame, Posterior& clip);
 
 }  // namespace jointtuner::backbone

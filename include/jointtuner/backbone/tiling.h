@@ -14,6 +14,9 @@
 
 namespace jointtuner::backbone {
 
+// Latents from one tile to the next. 0 where tiles this small cannot overlap by a latent and still advance.
+int64_t tile_step(int64_t tile, double overlap);
+
 struct Tile {
   int64_t y = 0, x = 0, height = 0, width = 0;  // latents
 };
@@ -21,7 +24,7 @@ struct Tile {
 class Tiling {
  public:
   // Of a frame of height x width latents; tile 0, or a frame that fits into a tile: one tile, the whole frame. The last
-  // tile of a row or column is cut at the frame's border. Throws Error for tiles too small to overlap.
+  // tile of a row or column is cut at the frame's border. Throws Error for tiles too small (tile_step 0).
   Tiling(int64_t height, int64_t width, int64_t tile, double overlap);
 
   size_t count() const { return rows_.size() * columns_.size(); }
