@@ -309,7 +309,7 @@ SentencePieceManifest parse_sentencepiece(Object& tokenizer) {
   const json& tokens = tokenizer.list("special_tokens");
   for (size_t i = 0; i < tokens.size(); ++i) {
     Object token(tokens[i], tokenizer.where(), fmt::format("{}[{}]", tokenizer.path_of("special_tokens"), i));
-    result.special_tokens.push_back({token.text("text"), token.integer("id", 0, kLargestId)});
+    result.special_tokens.push_back({token.text("text"), token.integer("id", 0, kLargestId), token.truth("strip")});
     token.finish();
   }
   return result;

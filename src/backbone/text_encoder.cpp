@@ -22,9 +22,8 @@ std::unique_ptr<text::Tokenizer> made(const Bundle& bundle, const ClipBpeManifes
 }
 
 std::unique_ptr<text::Tokenizer> made(const Bundle& bundle, const SentencePieceManifest& m, int64_t max_length) {
-  text::SentencePieceTokenizerOptions options{max_length, m.eos_id, m.pad_id, {}};
-  for (const SpecialToken& token : m.special_tokens) options.special_tokens.push_back({token.text, token.id});
-  return std::make_unique<text::SentencePieceTokenizer>(bundle.file(m.model), options);
+  return std::make_unique<text::SentencePieceTokenizer>(
+      bundle.file(m.model), text::SentencePieceTokenizerOptions{max_length, m.eos_id, m.pad_id, m.special_tokens});
 }
 
 }  // namespace

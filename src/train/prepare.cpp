@@ -36,8 +36,8 @@ data::Encoder text_encoder_identity(const Bundle& bundle, at::Device device) {
         fmt::format(" {} {} {} {}", clip->bos_id, clip->eos_id, clip->pad_id, fmt::join(clip->normalized_ids, ","));
   } else if (const auto* pieces = std::get_if<backbone::SentencePieceManifest>(&text.tokenizer)) {
     parts += fmt::format(" {} {}", pieces->eos_id, pieces->pad_id);
-    for (const backbone::SpecialToken& token : pieces->special_tokens)
-      parts += fmt::format(" {}={}", token.id, token.text);
+    for (const text::SpecialToken& token : pieces->special_tokens)
+      parts += fmt::format(" {}={}{}", token.id, token.text, token.strip ? " strip" : "");
   }
   return {sha256_hex(parts), c10::toString(text.dtype), device_kind(device)};
 }

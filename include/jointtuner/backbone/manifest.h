@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "jointtuner/diffusion/schedule_constants.h"
+#include "jointtuner/text/tokenizer.h"
 
 namespace jointtuner::backbone {
 
@@ -98,16 +99,11 @@ struct ClipBpeManifest {
   std::vector<int64_t> normalized_ids;  // special tokens found after normalisation too (ClipTokenizerOptions)
 };
 
-struct SpecialToken {
-  std::string text;
-  int64_t id = 0;
-};
-
 // SentencePiece with an end token (text/sentencepiece_tokenizer.h).
 struct SentencePieceManifest {
   std::string model;  // file
   int64_t eos_id = 0, pad_id = 0;
-  std::vector<SpecialToken> special_tokens;  // recognised where they stand literally in a prompt
+  std::vector<text::SpecialToken> special_tokens;  // recognised where they stand literally in a prompt
 };
 
 struct TextManifest {
