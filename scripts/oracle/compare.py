@@ -4,6 +4,7 @@
     compare.py training RUN ORACLE_OUTPUT                  every loss of metrics.jsonl to 1e-4, the adapter to 1e-3 (relative L2)
     compare.py sampling LATENTS ORACLE_SAFETENSORS [--frames FRAMES] [--video MP4]
                                                            latents to 1e-3 (relative L2), frames to 1 grey level on average
+    compare.py same FILE FILE                              two published lists or safetensors files hold the same tensors, bit for bit
 
 --frames: a folder of PNG files in order, or a safetensors file whose tensor `frames` is uint8 [F,H,W,3].
 --video: an mp4 is lossy (and random models paint saturated noise, its worst case), so means over 8x8 pixels are compared, to 3 grey
@@ -21,6 +22,8 @@ from safetensors.torch import load_file
 
 
 def relative(found, expected):
+    if found.shape != expected.shape:
+        sys.exit(f"shapes differ: {tuple(found.shape)}, the oracle's {tuple(expected.shape)}")
     return float((found.double() - expected.double()).norm() / expected.double().norm().clamp_min(1e-30))
 
 
@@ -77,7 +80,7 @@ def compare_sampling(arguments, report):
     expected = load_file(arguments.expected)
     report.line("latents", relative(load_file(arguments.found)["latents"], expected["latents"]), arguments.latents)
     if arguments.frames:
-        report.line("frames, mean grey levels", grey_levels(read_frames(arguments.frames), expected["frames"], 1), 1.0)
+        report.line("frames, mean grey levels", grey_levels(read_frames(arguments.frames), expected["frames"], 1), arguments.grey)
     if arguments.video:
         import av
         with av.open(str(arguments.video)) as container:
@@ -85,18 +88,30 @@ def compare_sampling(arguments, report):
         report.line("video, mean grey levels over 8x8 pixels", grey_levels(frames, expected["frames"], 8), 3.0)
 
 
+def compare_same(arguments, report):
+    found, expected = ({str(k): t for k, t in (load_file(p).items() if p.suffix == ".safetensors" else enumerate(torch.load(p, weights_only=True)))}
+                       for p in (arguments.found, arguments.expected))
+    if list(found) != list(expected):
+        sys.exit(f"other tensors: {sorted(set(found) ^ set(expected))[:3]}")
+    different = [k for k in found if not torch.equal(found[k], expected[k])]
+    report.line(f"tensors that differ, of {len(found)} {different[:3] or ''}", len(different), 0)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("training", "sampling"))
-    parser.add_argument("found", type=Path, help="a run's folder, or a .latents.safetensors")
-    parser.add_argument("expected", type=Path, help="train_steps.py's output folder, or sample.py's file")
+    parser.add_argument("what", choices=("training", "sampling", "same"))
+    parser.add_argument("found", type=Path, help="a run's folder, a .latents.safetensors, or any file")
+    parser.add_argument("expected", type=Path, help="train_steps.py's output folder, sample.py's file, or any file")
     parser.add_argument("--frames", type=Path)
     parser.add_argument("--video", type=Path)
-    for name, limit in (("loss", 1e-4), ("adapter", 1e-3), ("latents", 1e-3)):
+    parser.add_argument("--title", help="printed first")
+    for name, limit in (("loss", 1e-4), ("adapter", 1e-3), ("latents", 1e-3), ("grey", 1.0)):
         parser.add_argument(f"--{name}", type=float, default=limit, help=f"largest allowed (default {limit:g})")
     arguments = parser.parse_args()
     report = Report()
-    {"training": compare_training, "sampling": compare_sampling}[arguments.what](arguments, report)
+    if arguments.title:
+        print(f"{arguments.title}:")
+    {"training": compare_training, "sampling": compare_sampling, "same": compare_same}[arguments.what](arguments, report)
     sys.exit(1 if report.failed else 0)
 
 

@@ -1,8 +1,8 @@
-"""GLoRA in plain PyTorch on a real diffusers UNet, written from the formula and independent of the C++ graph rewrite:
+"""GLoRA in plain PyTorch on a real diffusers denoiser, written from the formula and independent of the C++ graph rewrite:
 
     y = x W^T + b + scale * g(x) * Dropout_p((x D^T) U^T),   g(x) = mean over the pooled tokens of sigmoid(x G^T)
 
-Published order of sites: all linears under Transformer2DModel in attn1 and ff, then all under TransformerTemporalModel in attn1, attn2 and ff.
+Which linears are adapted, their published order and the gates' first values are facts of a family (families.py).
 """
 import math
 
@@ -11,8 +11,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from design_random import dropout_factors, generator, normal, uniform
-
-RULES = (("Transformer2DModel", ("attn1", "ff"), "spatial"), ("TransformerTemporalModel", ("attn1", "attn2", "ff"), "temporal"))
 
 
 class Settings:
@@ -24,12 +22,12 @@ class Settings:
 
 
 class GLoRA(nn.Module):
-    def __init__(self, linear, path, group, index, rank, gated, settings):
+    def __init__(self, linear, path, group, index, rank, gate_init, settings):
         super().__init__()
-        self.linear, self.path, self.group, self.index, self.settings = linear, path, group, index, settings
+        self.linear, self.path, self.group, self.index, self.gate_init, self.settings = linear, path, group, index, gate_init, settings
         self.lora_down = nn.Parameter(torch.zeros(rank, linear.in_features))
         self.lora_up = nn.Parameter(torch.zeros(linear.out_features, rank))
-        self.lora_gate = nn.Parameter(torch.zeros(1, linear.in_features)) if gated else None
+        self.lora_gate = nn.Parameter(torch.zeros(1, linear.in_features)) if gate_init else None
 
     def gate(self, x):
         """One scalar for each pooling group, shaped to multiply [*,N,M]: dim 0 of x is batch-major."""
@@ -51,26 +49,26 @@ class GLoRA(nn.Module):
         return y + (s.scale * s.group_scale.get(self.group, 1.0) * update).to(y.dtype)
 
 
-def site_paths(unet):
+def site_paths(family):
     """(path, group) of every adapted linear, in the published order."""
     found = []
-    for ancestor, names, group in RULES:
-        for path, module in unet.named_modules():
+    for ancestor, names, group in family.adapter_rules:
+        for path, module in family.denoiser.named_modules():
             if type(module).__name__ == ancestor:
                 found += [(f"{path}.{below}", group) for below, linear in module.named_modules()
                           if isinstance(linear, nn.Linear) and set(names) & set(below.split("."))]
     return found
 
 
-def inject(unet, rank, gated=True, settings=None):
+def inject(family, rank, gated=True, settings=None):
     """Replaces the adapted linears; returns the adapters in the published order. All other parameters are frozen."""
-    unet.eval().requires_grad_(False)
+    denoiser = family.denoiser.eval().requires_grad_(False)
     settings = settings or Settings()
     adapters = []
-    for index, (path, group) in enumerate(site_paths(unet)):
+    for index, (path, group) in enumerate(site_paths(family)):
         parent, _, name = path.rpartition(".")
-        owner = unet.get_submodule(parent)
-        adapter = GLoRA(unet.get_submodule(path), path, group, index, rank, gated, settings)
+        owner = denoiser.get_submodule(parent)
+        adapter = GLoRA(denoiser.get_submodule(path), path, group, index, rank, family.gate_init if gated else None, settings)
         setattr(owner, name, adapter) if not name.isdigit() else owner.__setitem__(int(name), adapter)
         adapters.append(adapter)
     return adapters
@@ -78,13 +76,16 @@ def inject(unet, rank, gated=True, settings=None):
 
 @torch.no_grad()
 def initialize(adapters, seed):
-    """D ~ N(0, (1/R)^2), U = 0, G ~ U(-1/sqrt(K), 1/sqrt(K)): down then gate from generator(seed, 0, "adapter/<path>")."""
+    """D ~ N(0, (1/R)^2), U = 0, G ~ N(0, (1/R)^2) ("normal") or U(-1/sqrt(K), 1/sqrt(K)) ("uniform"): down, then gate from
+    generator(seed, 0, "adapter/<path>")."""
     for a in adapters:
         rank, width = a.lora_down.shape
         draws = generator(seed, 0, f"adapter/{a.path}")
         a.lora_down.copy_(normal((rank, width), draws) / rank)
         a.lora_up.zero_()
-        if a.lora_gate is not None:
+        if a.gate_init == "normal":
+            a.lora_gate.copy_(normal((1, width), draws) / rank)
+        elif a.gate_init == "uniform":
             a.lora_gate.copy_((uniform((1, width), draws) * 2 - 1) / math.sqrt(width))
 
 

@@ -10,7 +10,7 @@ import torch
 
 import glora
 from design_random import generator, normal
-from pipeline import Pipeline
+from families import open_pipeline
 
 
 def main():
@@ -22,7 +22,7 @@ def main():
     parser.add_argument("--up", type=float, default=0.05, help="standard deviation of lora_up")
     parser.add_argument("--plain", action="store_true", help="plain LoRA: pairs (up, down) without gates")
     arguments = parser.parse_args()
-    adapters = glora.inject(Pipeline(arguments.pipeline).unet, arguments.rank, not arguments.plain)
+    adapters = glora.inject(open_pipeline(arguments.pipeline), arguments.rank, not arguments.plain)
     glora.initialize(adapters, arguments.seed)
     with torch.no_grad():
         for a in adapters:

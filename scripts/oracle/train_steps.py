@@ -17,7 +17,7 @@ import torch
 import glora
 import training_data
 from design_random import generator, normal, uniform
-from pipeline import Pipeline, read_json
+from families import open_pipeline, read_json
 
 
 class Batches:
@@ -45,15 +45,15 @@ class Batches:
 class Step:
     """One micro-batch: draw, noise, predict, compare."""
 
-    def __init__(self, config, pipeline, posteriors, settings):
-        self.config, self.pipeline, self.posteriors, self.settings = config, pipeline, posteriors, settings
-        self.alphas = pipeline.scheduler.alphas_cumprod.float()
-        self.v_prediction = pipeline.scheduler.config.prediction_type == "v_prediction"
+    def __init__(self, config, family, posteriors, settings):
+        self.config, self.family, self.posteriors, self.settings = config, family, posteriors, settings
+        self.alphas = family.pipe.scheduler.alphas_cumprod.float()
+        self.v_prediction = family.pipe.scheduler.config.prediction_type == "v_prediction"
         self.embeddings = {}
 
     def embedding(self, caption):
         if caption not in self.embeddings:
-            self.embeddings[caption] = self.pipeline.prompt_embedding(caption)
+            self.embeddings[caption] = self.family.prompt_embedding(caption)
         return self.embeddings[caption]
 
     def losses(self, m, batch):
@@ -77,14 +77,14 @@ class Step:
         """Loss of each item of one kind."""
         found = [self.posteriors(item, self.config["data"], flip, start) for item, flip, start in group]
         mean, std = (torch.stack([f[i] for f in found]).transpose(1, 2) for i in range(2))   # [B,C,F,h,w]
-        x0 = (mean + std * normal(mean.shape, draws["posterior"])) * self.pipeline.vae.config.scaling_factor
+        x0 = self.family.padded((mean + std * normal(mean.shape, draws["posterior"])) * self.family.vae.config.scaling_factor)
         noise = normal(x0.shape, draws["noise"])
         a = self.alphas[timestep].reshape(-1, 1, 1, 1, 1)
         noisy = a.sqrt() * x0 + (1 - a).sqrt() * noise
         target = a.sqrt() * noise - (1 - a).sqrt() * x0 if self.v_prediction else noise
         embedding = torch.cat([self.embedding(item.caption) for item, _, _ in group])
         self.settings.batch = len(group)
-        prediction = self.pipeline.unet(noisy, timestep, embedding, return_dict=False)[0]
+        prediction = self.family.predict(noisy, timestep, embedding)
         if kind == "video" and self.config["loss"]["video"] == "ait":
             shift = normal((len(group), 1, 1, *x0.shape[3:]), draws["prediction_shift"])
             prediction = prediction + self.config["loss"]["shift_strength"] * shift
@@ -99,16 +99,16 @@ def learning_rate(train, step):
     return {"constant": base, "linear": base * (1 - done), "cosine": base * (1 + math.cos(math.pi * done)) / 2}[train["learning_rate_schedule"]]
 
 
-def train(config, pipeline, posteriors, steps):
+def train(config, family, posteriors, steps):
     adapter, options, seed = config["adapter"], config["train"], config["run"]["seed"]
     settings = glora.Settings(adapter["scale"], pooling=adapter["gate_pooling"], dropout=adapter["dropout"])
-    adapters = glora.inject(pipeline.unet, adapter["rank"], adapter["gate"], settings)
+    adapters = glora.inject(family, adapter["rank"], adapter["gate"], settings)
     glora.initialize(adapters, seed)
     parameters = glora.parameters(adapters)
     optimizer = torch.optim.AdamW(parameters, lr=options["learning_rate"], betas=(options["beta1"], options["beta2"]), eps=options["epsilon"],
                                   weight_decay=options["weight_decay"])
     batches = Batches(training_data.items(config["data"]), config["data"], options, seed)
-    step = Step(config, pipeline, posteriors, settings)
+    step = Step(config, family, posteriors, settings)
     losses, told = [], []
     for s in range(steps):
         optimizer.zero_grad()
@@ -138,9 +138,9 @@ def main():
     parser.add_argument("--cache", type=Path, help="the run's data.cache folder")
     arguments = parser.parse_args()
     from safetensors.torch import save_file
-    config, pipeline = read_json(arguments.config), Pipeline(arguments.pipeline)
-    posteriors = training_data.CachedPosteriors(arguments.cache) if arguments.cache else training_data.ComputedPosteriors(pipeline)
-    adapters, losses, told = train(config, pipeline, posteriors, arguments.steps)
+    config, family = read_json(arguments.config), open_pipeline(arguments.pipeline)
+    posteriors = training_data.CachedPosteriors(arguments.cache) if arguments.cache else training_data.ComputedPosteriors(family)
+    adapters, losses, told = train(config, family, posteriors, arguments.steps)
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "losses.json").write_text(json.dumps({"losses": losses, "items": told}, indent=1))
     save_file(glora.named_tensors(adapters), arguments.output / "adapter.safetensors")

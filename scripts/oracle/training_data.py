@@ -93,12 +93,12 @@ class CachedPosteriors:
 class ComputedPosteriors:
     """From the media files, by the real autoencoder; each once."""
 
-    def __init__(self, pipeline):
-        self.pipeline, self.made = pipeline, {}
+    def __init__(self, family):
+        self.family, self.made = family, {}
 
     def __call__(self, item, data, flip, start_s):
         key = (item.path, flip, start_s)
         if key not in self.made:
             frames = read_frames(item, data, start_s)
-            self.made[key] = self.pipeline.posterior(torch.from_numpy(np.ascontiguousarray(frames[:, :, ::-1] if flip else frames)))
+            self.made[key] = self.family.posterior(torch.from_numpy(np.ascontiguousarray(frames[:, :, ::-1] if flip else frames)))
         return self.made[key]

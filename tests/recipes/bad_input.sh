@@ -63,7 +63,7 @@ bundle; printf 'X' | dd of="$work/bundle/denoiser.pt" bs=1 seek=5000 conv=notrun
 refuses 1 "denoiser.pt" with_bundle
 bundle; rm "$work/bundle/autoencoder.pt"
 refuses 1 "autoencoder.pt" with_bundle
-bundle; sed -i 's/"version": *1/"version": 99/' "$work/bundle/bundle.json"
+bundle; sed -i -E 's/"version": *[0-9]+,/"version": 99,/' "$work/bundle/bundle.json"
 refuses 1 "99" with_bundle
 
 # A run, and what may happen to it.

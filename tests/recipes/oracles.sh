@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# A backbone exported for real; training steps and sampled videos compared with the real diffusers and transformers classes.
+# Training steps, sampled videos and a long decode compared with the real diffusers and transformers classes; published lists there and
+# back. First jointtuner does everything, then one Python process (importing diffusers takes longer than all of the rest).
 source "$(dirname "$0")/recipe.sh"
 [ -n "${PYTHON:-}" ] || { echo "skipped: run scripts/setup.sh --export first"; exit 77; }
-oracle=$SOURCE/scripts/oracle
-export PYTHONPATH=$oracle
+: "${PIPELINE:?}" "${SAMPLING:?}"
+pipeline=$work/pipelines/${PIPELINE}_pipeline
+python() { "$PYTHON" "$SOURCE/scripts/oracle/in_one_process.py"; }
+line() { printf '%q ' "$@"; echo; }
 
-succeeds "tiny pipelines" "$PYTHON" "$SOURCE/scripts/make_tiny_pipelines.py" "$work/pipelines" --only tiny
-pipeline=$work/pipelines/tiny_pipeline
-succeeds "export" "$PYTHON" "$SOURCE/scripts/export_backbone.py" "$pipeline" "$work/bundle"
-succeeds "media" "$PYTHON" "$(dirname "$0")/oracle_media.py" "$work/images" "$video" "$work/data" 32 4 8
-
-# compared WHAT COMMAND...: prints the comparison's figures.
-compared() { succeeds "$@"; sed 's/^/  /' "$work/out"; }
+succeeds "pipeline, list, media" python <<END
+$(line ../make_tiny_pipelines.py "$work/pipelines" --only "$PIPELINE")
+$(line random_adapter.py "$pipeline" "$work/list.pt")
+$(line ../../tests/recipes/oracle_media.py "$work/images" "$video" "$work/data" "$HEIGHT" "$WIDTH" "$FRAMES" 8)
+END
+oracles=
 
 # training NAME SECTIONS: ten steps here and there. With seed 3 the first item is the clip. A picture has one frame, so temporal
 # attention has one token and the gradients of its to_q and to_k are 0 in exact arithmetic; what is computed is rounding noise, and
@@ -21,53 +23,60 @@ training() {
   cat >"$work/$name.json" <<JSON
 {
   "run": {"name": "$name", "output": "$work/runs", "seed": 3, "device": "cpu", "threads": 2},
-  "backbone": {"bundle": "$work/bundle"},
+  "backbone": {"bundle": "$BUNDLE"},
   "data": {"images": [{"path": "$work/data/images"}], "videos": [{"path": "$work/data/videos"}],
-           "height": 32, "width": 32, "frames": 4, "fps": 8, "clips_per_video": 3},
+           "height": $HEIGHT, "width": $WIDTH, "frames": $FRAMES, "fps": 8, "clips_per_video": 3},
   $sections
 }
 JSON
-  echo "training, $name:"
   succeeds "train $name" "$JOINTTUNER" train --config "$work/$name.json"
-  succeeds "oracle of $name" "$PYTHON" "$oracle/train_steps.py" "$pipeline" "$work/runs/$name/config.json" --steps 10 --output "$work/oracle_$name"
-  compared "comparison of $name" "$PYTHON" "$oracle/compare.py" training "$work/runs/$name" "$work/oracle_$name"
+  oracles+="$(line train_steps.py "$pipeline" "$work/runs/$name/config.json" --steps 10 --output "$work/oracle_$name")
+$(line compare.py training "$work/runs/$name" "$work/oracle_$name" --title "training, $name")
+"
 }
-training published '"adapter": {"rank": 4, "gate_pooling": "batch"}, "train": {"steps": 10, "checkpoint_every": 0}'
+training zeroscope '"adapter": {"rank": 4, "gate_pooling": "batch"}, "train": {"steps": 10, "checkpoint_every": 0}'
+training cogvideox '"adapter": {"rank": 4, "gate_pooling": "batch"}, "loss": {"video_weight": 1}, "train": {"steps": 10, "checkpoint_every": 0, "learning_rate": 2e-4, "beta2": 0.95, "gradient_clip": 1}'
 training ours '"adapter": {"rank": 4}, "train": {"steps": 10, "checkpoint_every": 0, "batch": 2, "accumulation": 2, "gradient_clip": 1, "learning_rate_schedule": "cosine", "warmup_steps": 3}'
 training plain_lora '"adapter": {"rank": 4, "gate": false, "dropout": 0}, "loss": {"video": "diffusion", "video_weight": 1}, "train": {"steps": 10, "checkpoint_every": 0}'
 
-# Sampling with an imported published list: 30 DDIM steps, guidance 12.
-succeeds "published list" "$PYTHON" "$oracle/random_adapter.py" "$pipeline" "$work/list.pt"
-succeeds "import" "$JOINTTUNER" convert "$work/list.pt" "$work/imported.safetensors" --backbone "$work/bundle"
-for pooling in batch sample; do
-  echo "sampling, gate pooling $pooling:"
-  succeeds "sample" "$JOINTTUNER" sample --backbone "$work/bundle" --adapter "$work/imported.safetensors" --prompt "a cat is walking" \
-    --negative-prompt "blurry" --seed 5 --steps 30 --guidance 12 --sampler ddim --height 32 --width 32 --frames 4 --gate-pooling $pooling \
-    --spatial-scale 0.7 --output "$work/samples_$pooling"
-  latents=$(find "$work/samples_$pooling" -name '*.latents.safetensors')
-  succeeds "frames" "$JOINTTUNER" decode --latents "$latents" --output "$work/frames_$pooling"
-  succeeds "sampling oracle" "$PYTHON" "$oracle/sample.py" "$pipeline" --prompt "a cat is walking" --negative-prompt "blurry" --adapter "$work/list.pt" \
-    --seed 5 --shape 4 8 8 --steps 30 --guidance 12 --gate-pooling $pooling --spatial-scale 0.7 --output "$work/oracle_$pooling.safetensors"
-  compared "comparison of samples" "$PYTHON" "$oracle/compare.py" sampling "$latents" "$work/oracle_$pooling.safetensors" --frames "$work/frames_$pooling"
+# Published lists, there and back.
+succeeds "import" "$JOINTTUNER" convert "$work/list.pt" "$work/imported.safetensors" --backbone "$BUNDLE"
+succeeds "export" "$JOINTTUNER" convert "$work/imported.safetensors" "$work/again.pt"
+oracles+=$(line compare.py same "$work/list.pt" "$work/again.pt" --title "published list, in and out")$'\n'
+
+# sampling NAME WORDS...: with the imported list; strengths by group where the bundle has such groups.
+strengths=(--adapter-scale 0.9)
+if grep -q '"group": *"spatial"' "$BUNDLE/bundle.json"; then strengths+=(--spatial-scale 0.7); fi
+sampling() {
+  local name=$1
+  shift
+  local common=(--prompt "a cat" --negative-prompt "bad" --seed 5 "${strengths[@]}" "$@")
+  succeeds "sample $name" "$JOINTTUNER" sample --backbone "$BUNDLE" --adapter "$work/imported.safetensors" "${common[@]}" --latents-only --output "$work/$name"
+  latents=$(find "$work/$name" -name '*.latents.safetensors')
+  oracles+="$(line sample.py "$pipeline" --adapter "$work/list.pt" "${common[@]}" --output "$work/$name.safetensors")
+$(line compare.py sampling "$latents" "$work/$name.safetensors" --title "sampling, $name")
+"
+}
+for how in $SAMPLING; do
+  IFS=/ read -r sampler guidance schedule <<<"$how"
+  choice=(--sampler "$sampler" --guidance "$guidance" --guidance-schedule "$schedule" --steps 30)
+  sampling "${sampler}_$schedule" "${choice[@]}" --frames "$FRAMES" --height "$HEIGHT" --width "$WIDTH" --gate-pooling batch
+  sampling "${sampler}_${schedule}_longer" "${choice[@]}" --frames $((2 * FRAMES - 1)) --height 16 --width 32 --gate-pooling sample
 done
 
-# There and back: the list exported again is the list.
-succeeds "export of the list" "$JOINTTUNER" convert "$work/imported.safetensors" "$work/again.pt"
-succeeds "same tensors" "$PYTHON" - "$work/list.pt" "$work/again.pt" <<'PY'
-import sys, torch
-a, b = (torch.load(p, weights_only=True) for p in sys.argv[1:])
-assert len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(a, b))
-PY
+# Decoding: 49 frames, to rounding.
+sampling long --sampler ddim --guidance 1 --steps 2 --frames 49 --height "$HEIGHT" --width "$WIDTH"
+succeeds "decode" "$JOINTTUNER" decode --latents "$latents" --output "$work/frames"
+oracles+="$(line sample.py "$pipeline" --decode "$latents" --output "$work/decoded.safetensors")
+$(line compare.py sampling "$latents" "$work/decoded.safetensors" --frames "$work/frames" --grey 0.01 --title "decoding, 49 frames")
+"
 
 # Scale 0 is the frozen model, bit for bit.
-frozen=(--backbone "$work/bundle" --prompt "a cat" --seed 2 --steps 4 --height 32 --width 32 --frames 4 --latents-only)
+frozen=(--backbone "$BUNDLE" --prompt "a cat" --seed 2 --steps 4 --height "$HEIGHT" --width "$WIDTH" --frames "$FRAMES" --latents-only)
 succeeds "frozen" "$JOINTTUNER" sample "${frozen[@]}" --output "$work/frozen"
 succeeds "scale 0" "$JOINTTUNER" sample "${frozen[@]}" --adapter "$work/imported.safetensors" --adapter-scale 0 --output "$work/zero"
-compared "scale 0 equals frozen" "$PYTHON" - "$(find "$work/frozen" -name '*.safetensors')" "$(find "$work/zero" -name '*.safetensors')" <<'PY'
-import sys, torch
-from safetensors.torch import load_file
-a, b = (load_file(p)["latents"] for p in sys.argv[1:])
-assert torch.equal(a, b)
-print("scale 0 equals the frozen model bit for bit")
-PY
+oracles+=$(line compare.py same "$(find "$work/frozen" -name '*.safetensors')" "$(find "$work/zero" -name '*.safetensors')" --title "scale 0 and the frozen model")$'\n'
+
+succeeds "oracles" python <<<"$oracles"
+grep -v '^\[' "$work/out"
 passed

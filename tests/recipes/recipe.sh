@@ -1,14 +1,16 @@
 # Sourced by every recipe: the real binary, a scratch folder, a small config, and what to expect of them.
-# In the environment: JOINTTUNER (the program), BUNDLE (a tiny bundle), SOURCE (the repository); for oracles also PYTHON.
+# In the environment: JOINTTUNER (the program), SOURCE (the repository), and what families.json says of one family: BUNDLE (a tiny
+# bundle), HEIGHT, WIDTH, FRAMES (of a small clip that it takes), SAMPLING (sampler/guidance/guidance schedule of its published
+# pipeline), PIPELINE (its name in make_tiny_pipelines.py); FOREIGN_BUNDLE (nothing of this one fits it); for oracles also PYTHON.
 set -uo pipefail
-: "${JOINTTUNER:?}" "${BUNDLE:?}" "${SOURCE:?}"
+: "${JOINTTUNER:?}" "${SOURCE:?}" "${BUNDLE:?}" "${HEIGHT:?}" "${WIDTH:?}" "${FRAMES:?}"
 export OMP_WAIT_POLICY=passive
 work=$(mktemp -d)
 trap 'chmod -R u+w "$work" 2>/dev/null; rm -rf "$work"' EXIT
 export XDG_CACHE_HOME=$work/cache
 checks=0
 
-# Real pictures and a real clip; without the captions beside them, since the tiny bundle's text encoder takes 16 tokens.
+# Real pictures and a real clip; without the captions beside them, since tiny bundles' text encoders take few tokens.
 mkdir "$work/images" "$work/videos"
 cp "$SOURCE"/examples/images/*.jpg "$work/images"
 cp "$SOURCE"/examples/videos/*.mp4 "$work/videos"
@@ -16,7 +18,7 @@ image=$(find "$work/images" -type f | sort | head -n 1)
 video=$(find "$work/videos" -type f | sort | head -n 1)
 
 fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
-passed() { printf '%s: %d checks passed\n' "$(basename "$0")" "$checks"; [ "$checks" -gt 0 ]; }
+passed() { printf '%s, %s: %d checks passed\n' "$(basename "$0")" "$(basename "$BUNDLE")" "$checks"; [ "$checks" -gt 0 ]; }
 
 # equal WHAT FILE FILE: the same bytes.
 equal() { checks=$((checks + 1)); cmp "$2" "$3" || fail "$1: $2 and $3 differ"; }
@@ -51,7 +53,7 @@ write_config() {
   "data": {
     "images": [{"path": "$work/images", "caption": "a cat"}],
     "videos": [{"path": "$work/videos", "caption": "a dog"}],
-    "height": 32, "width": 32, "frames": 4, "fps": 8
+    "height": $HEIGHT, "width": $WIDTH, "frames": $FRAMES, "fps": 8
   },
   "adapter": {"rank": 2},
   "sample": {"prompts": ["a cat", "a dog"], "seeds": [1], "steps": 3, "guidance": 3},
