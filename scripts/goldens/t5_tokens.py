@@ -9,7 +9,7 @@ The lines follow from their number by the recipe of clip_tokens.py; those of the
 written: spiece.model, recipe.json, cases.json (lines with their ids in full; "padded": a long line cut to 226 tokens) and hashes.bin:
 little-endian uint32, one for each line, one for each line with special tokens, then one for each block of 4,096 code points in a line
 (clip_tokens.code_point_line) and one for each block's text after the model's normalisation (`marked`): FNV-1a of ids; of texts the first 4
-bytes of the SHA-256.
+bytes of the SHA-256. "unmapped" in recipe.json: lines with their ids by the model without its character map.
 """
 import argparse
 import hashlib
@@ -25,6 +25,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 from clip_tokens import CASES, LINES, NASTY, RANGES, SENTENCES, SEPARATORS, WORDS, code_point_line, fnv1a, line  # noqa: E402
 
 SPECIAL_LINES, MAX_LENGTH, EXTRA_IDS = 5000, 226, 100
+UNMAPPED = ["a▁b", "▁a", "▁▁a bear▁", "²\u0301 ﬁ x\u3000y", "▁", "▁ ▁", "a\u0301</s>▁b", "\u200b"]   # lines for the model without its character map
+NO_MAP = b"\x1a\x02\x12\x00"   # put behind a model: normalizer_spec { precompiled_charsmap: "" }
 SPECIALS = """</s> <pad> <unk> <extra_id_0> <extra_id_1> <extra_id_10> <extra_id_99> <extra_id_100> <extra_id_ </S> <PAD> <s> </s </s>> <</s> <unk><unk>
 ＜/s＞ ＜unk＞ ＜pad＞ ＜extra_id_7＞ <ｐad> ▁ ▁▁ a▁b ▁the <0x41> 字<unk>字 字字 ²\u0301 ﬁ\u0301 a\u0323\u0302 \u0600e\u0301 ¼\u0308 ⅷ\u0489 \u0344\u0301 ｶﾞ が ™\u0301
 1000 {10,1000} sort... 👍\u200d™\u0301 क्\u0958\u0301 \u0958\u0301 ᄀ\u1161\u0301 \u3000\u0301 \u00a0\u0301 \u0301 \u200d\u0301 \ufb2a\u05b7""".split() + [
@@ -78,10 +80,14 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         write_folder(Path(folder), out / "spiece.model")
         tokenizer, automatic = T5Tokenizer.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+        with open(Path(folder) / "spiece.model", "ab") as stream:
+            stream.write(NO_MAP)
+        unmapped = T5Tokenizer.from_pretrained(folder)
+        assert unmapped.backend_tokenizer.normalizer is None
     specials = [{"text": str(t), "id": i, "strip": t.lstrip} for i, t in sorted(tokenizer.added_tokens_decoder.items())]
     assert all(t.lstrip == t.rstrip and not t.normalized and not t.single_word for t in tokenizer.added_tokens_decoder.values())
     recipe = {"lines": SPECIAL_LINES, "nasty": SPECIALS, "max_length": MAX_LENGTH, "eos_id": tokenizer.eos_token_id, "pad_id": tokenizer.pad_token_id,
-              "special_tokens": specials}
+              "special_tokens": specials, "unmapped": [{"text": text, "ids": unmapped(text).input_ids} for text in UNMAPPED]}
     (out / "recipe.json").write_text(json.dumps(recipe), encoding="ascii")
 
     plain = {"lines": LINES, "words": WORDS, "nasty": NASTY, "separators": SEPARATORS, "ranges": RANGES}

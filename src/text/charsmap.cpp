@@ -39,7 +39,7 @@ std::optional<std::string_view> Charsmap::replacement(std::string_view text) con
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
     node ^= byte;
-    if (byte == 0 || node >= trie_.size() || label(trie_[node]) != byte) return std::nullopt;
+    if (node >= trie_.size() || label(trie_[node]) != byte) return std::nullopt;
     const bool leaf = has_leaf(trie_[node]);
     node ^= offset(trie_[node]);
     if (!leaf) continue;

@@ -7,15 +7,6 @@ namespace {
 
 constexpr size_t kNone = std::string_view::npos;
 
-// Where the white space that ends text[begin, end) begins.
-size_t without_space_behind(std::string_view text, size_t begin, size_t end) {
-  size_t last = begin;
-  for (size_t position = begin; position < end;) {
-    if (character_class(next_character(text, position)) != CharacterClass::space) last = position;
-  }
-  return last;
-}
-
 // Where the white space at `begin` ends.
 size_t behind_space(std::string_view text, size_t begin) {
   for (size_t position = begin; position < text.size(); begin = position) {
@@ -40,8 +31,7 @@ void split_at_specials(std::string_view text, const std::vector<SpecialToken>& s
     }
     const bool found = best != kNone;
     const size_t where = found ? next[best] : text.size();
-    const size_t end = found && specials[best].strip ? without_space_behind(text, begin, where) : where;
-    if (end > begin) section(text.substr(begin, end - begin));
+    if (where > begin) section(text.substr(begin, where - begin));
     if (!found) return;
     ids.push_back(specials[best].id);
     begin = where + specials[best].text.size();

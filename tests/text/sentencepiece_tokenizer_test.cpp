@@ -3,13 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sentencepiece_processor.h>
-#include <unistd.h>
 
 #include <fmt/format.h>
-#include <chrono>
 #include <fstream>
 
 #include "jointtuner/base/error.h"
+#include "support/temporary_folder.h"
 #include "t5_goldens.h"
 
 namespace jointtuner::text {
@@ -129,6 +128,19 @@ TEST(SentencePieceTokenizer, WhiteSpaceAroundATokenBelongsToItIfItSaysSo) {
   EXPECT_NE(SentencePieceTokenizer(t5_goldens() / "spiece.model", options).encode(text), stripped);
 }
 
+TEST(SentencePieceTokenizer, WithoutACharacterMapTheTextStaysAsItIs) {
+  testing::TemporaryFolder folder;
+  const fs::path model = folder / "spiece.model";
+  // normalizer_spec { precompiled_charsmap: "" }, which comes later and counts
+  std::ofstream(model, std::ios::binary) << read_file(t5_goldens() / "spiece.model")
+                                         << std::string("\x1a\x02\x12\x00", 4);
+  const SentencePieceTokenizer tokenizer(model, t5_options());
+  for (const json& example : text_test::t5_json("recipe.json").at("unmapped")) {
+    const std::string text = example.at("text");
+    EXPECT_EQ(tokenizer.encode(text), example.at("ids").get<std::vector<int64_t>>()) << text;
+  }
+}
+
 TEST(SentencePieceTokenizer, PadsWithThePadId) {
   SentencePieceTokenizerOptions options = t5_options();
   const auto ids = t5_tokenizer().encode("a bear");
@@ -207,8 +219,7 @@ TEST(SentencePieceTokenizer, SpecialTokensThatContradictTheModelAreRefused) {
 }
 
 TEST(SentencePieceTokenizer, BadFilesAreRefusedByName) {
-  const fs::path folder = fs::temp_directory_path() / ("sentencepiece_tokenizer_test_" + std::to_string(::getpid()));
-  fs::create_directories(folder);
+  testing::TemporaryFolder folder;
   const std::string good = read_file(t5_goldens() / "spiece.model");
   const auto with = [&](const std::string& bytes) {
     std::ofstream(folder / "spiece.model", std::ios::binary) << bytes;
@@ -227,7 +238,6 @@ TEST(SentencePieceTokenizer, BadFilesAreRefusedByName) {
   for (int byte = 0; byte < 256; ++byte) bytes += fmt::format("\x0a\x0a\x0a\x06<0x{:02X}>\x18\x06", byte);
   EXPECT_THAT(with(bytes), AllOf(HasSubstr("\"<0x00>\""), HasSubstr("falls back to bytes is not supported")));
   EXPECT_EQ(with(good), "no error");
-  fs::remove_all(folder);
 }
 
 }  // namespace
