@@ -1,10 +1,11 @@
 #!/usr/bin/env python
-"""Exports a local diffusers text-to-video folder (UNet3D, AutoencoderKL, CLIP text model) to a jointtuner bundle.
+"""Exports a local diffusers text-to-video folder (ZeroScope, ModelScope; CogVideoX 2B, 5B, 1.5) to a jointtuner bundle.
 
     export_backbone.py ~/models/zeroscope_v2_576w bundles/zeroscope --dtype fp16
     export_backbone.py ~/models/text-to-video-ms-1.7b bundles/modelscope --dtype bf16 --frames 16 --height 256 --width 256
+    export_backbone.py ~/models/CogVideoX-2b bundles/cogvideox-2b --dtype fp16 --text-dtype bf16
 
-Nothing is downloaded. The bundle appears under its name only when every part was written and checked.
+Nothing is downloaded. The bundle appears under its name only when every part was written and checked. Memory: the weights of the largest part.
 """
 import argparse
 import json
@@ -28,27 +29,27 @@ def parse(argv):
     parser = argparse.ArgumentParser(prog="export_backbone", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, metavar="DIFFUSERS_DIR", help="local folder with model_index.json; safetensors or .bin, sharded or not")
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder to make; must not exist")
-    parser.add_argument("--dtype", choices=("fp32", "fp16", "bf16"), default="fp32", help="dtype of the three models' weights, inputs and outputs (default fp32)")
-    parser.add_argument("--height", type=int, help="preferred height in pixels (default: the UNet's sample_size, else 384)")
-    parser.add_argument("--width", type=int, help="preferred width in pixels (default: the height)")
-    parser.add_argument("--frames", type=int, default=16, help="preferred number of frames (default 16)")
-    parser.add_argument("--fps", type=int, default=8, help="preferred frame rate (default 8)")
+    kinds = ("fp32", "fp16", "bf16")
+    parser.add_argument("--dtype", choices=kinds, default="fp32", help="dtype of the three models' weights, inputs and outputs (default fp32)")
+    parser.add_argument("--autoencoder-dtype", choices=kinds, help="of the autoencoder (default: --dtype)")
+    parser.add_argument("--text-dtype", choices=kinds, help="of the text encoder (default: --dtype)")
+    parser.add_argument("--height", type=int, help="preferred height in pixels (default: what the folder says)")
+    parser.add_argument("--width", type=int, help="preferred width in pixels (default: what the folder says)")
+    parser.add_argument("--frames", type=int, help="preferred number of frames (default: what the folder says, for UNet3D 16)")
+    parser.add_argument("--fps", type=int, help="preferred frame rate (default 8, for CogVideoX 1.5 16)")
     return parser.parse_args(argv)
 
 
-def preferred_size(arguments, parts):
-    from export.wrappers import spatial_compression
-    compression = spatial_compression(parts.vae)
-    sample = parts.unet.config.sample_size
-    sample = (sample, sample) if isinstance(sample, int) else (sample or (None, None))
-    height = arguments.height or (sample[0] * compression if sample[0] else 384)
-    width = arguments.width or arguments.height or (sample[1] * compression if sample[1] else 384)
-    for name, value in (("height", height), ("width", width)):
-        if value <= 0 or value % compression:
-            raise ExportError(f"--{name} {value}: expected a positive multiple of {compression}, the autoencoder's compression")
-    if arguments.frames < 1 or arguments.fps < 1:
-        raise ExportError(f"--frames {arguments.frames} --fps {arguments.fps}: expected at least 1")
-    return {"height": height, "width": width, "frames": arguments.frames, "fps": arguments.fps}
+def preferred(arguments, family, scheduler):
+    """What the folder says, and the command line over it. One side alone makes a square."""
+    found = family.preferred(scheduler)
+    if arguments.height or arguments.width:
+        found.update(height=arguments.height or arguments.width, width=arguments.width or arguments.height)
+    found.update({name: getattr(arguments, name) for name in ("frames", "fps") if getattr(arguments, name) is not None})
+    if found["frames"] < 1 or found["fps"] < 1:
+        raise ExportError(f"--frames {found['frames']} --fps {found['fps']}: expected at least 1")
+    family.check_size(found["height"], found["width"], found["frames"])
+    return found
 
 
 def quiet_libraries():
@@ -61,29 +62,28 @@ def quiet_libraries():
 
 
 def write_bundle(arguments, folder, progress):
-    """Everything of the bundle into `folder`, self-checks included; bundle.json last."""
+    """Everything of the bundle into `folder`, self-checks included; bundle.json last. One part's weights are in memory at a time."""
     import torch
-    from export import manifest, selfcheck, tokenizer_files, torchscript_file, wrappers
-    from export.diffusers_folder import load_parts
+    from export import manifest, selfcheck
+    from export.adapter_sites import manifest_rules
+    from export.diffusers_folder import load_model, load_scheduler
+    from export.families import open_folder
+    from export.family import ROLES
     quiet_libraries()
-    dtype = getattr(torch, manifest.DTYPES[arguments.dtype])
-    parts = load_parts(arguments.source, dtype, progress)
-    text = tokenizer_files.write_tokenizer(parts.tokenizer_folder, folder / "tokenizer", parts.text_encoder)
-    document = manifest.bundle_manifest(parts, arguments.source.resolve().name, arguments.dtype, preferred_size(arguments, parts), text)
-    if text["embedding_width"] != parts.unet.config.cross_attention_dim:
-        raise ExportError(f"the text encoder is {text['embedding_width']} wide and the UNet expects {parts.unet.config.cross_attention_dim}: the parts belong to different models")
-    for name, trace in (("denoiser", lambda: wrappers.trace_denoiser(parts.unet, dtype)),
-                        ("autoencoder", lambda: wrappers.trace_autoencoder(parts.vae, dtype)),
-                        ("text_encoder", lambda: wrappers.trace_text_encoder(parts.text_encoder))):
-        progress(f"tracing {name}")
-        eager, traced = trace()
-        path = folder / f"{name}.pt"
-        torchscript_file.save(traced, path)
-        del traced
-        progress(f"checking {name} ({path.stat().st_size / 1e6:.1f} MB)")
-        selfcheck.check(name, path, eager, dtype, document, progress)
-    for name in ("denoiser.pt", "autoencoder.pt", "text_encoder.pt", "tokenizer/vocab.json", "tokenizer/merges.txt"):
-        document["files"][name] = manifest.file_entry(folder / name)
+    family, pipeline_class = open_folder(arguments.source)
+    scheduler = load_scheduler(arguments.source)
+    dtypes = {"denoiser": arguments.dtype, "autoencoder": arguments.autoencoder_dtype or arguments.dtype, "text_encoder": arguments.text_dtype or arguments.dtype}
+    document = manifest.bundle_manifest(family, pipeline_class, arguments.source.resolve().name, scheduler, family.text(folder / "tokenizer"),
+                                        preferred(arguments, family, type(scheduler).__name__), dtypes)
+    for role in ROLES:
+        dtype = getattr(torch, manifest.DTYPES[dtypes[role]])
+        progress(f"loading {role} as {manifest.DTYPES[dtypes[role]]}")
+        part = family.part(role, load_model(family, role, dtype), dtype)
+        if part.sites:
+            document["denoiser"]["adapter_rules"] = manifest_rules(part.sites, family.adapter_rules)
+        selfcheck.write_checked(role, part, folder / f"{role}.pt", dtype, progress)
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        document["files"][str(path.relative_to(folder))] = manifest.file_entry(path)
     (folder / "bundle.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

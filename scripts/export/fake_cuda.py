@@ -38,8 +38,8 @@ class FakeCudaRun:
         self.values = {}
         names = [value.debugName() for value in graph.inputs()]
         self.values[names[0]] = module
-        for name, tensor in zip(names[1:], inputs):
-            self.values[name] = self.fake(tensor)
+        for name, value in zip(names[1:], inputs, strict=True):
+            self.values[name] = [self.fake(t) for t in value] if isinstance(value, (list, tuple)) else self.fake(value)
         self.graph = graph
 
     def fake(self, tensor):

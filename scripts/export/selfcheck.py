@@ -1,13 +1,14 @@
 """Compares each written TorchScript file with the model it came from, before the manifest exists."""
+import gc
+import hashlib
 import re
 import time
 
 import torch
 
-from .failure import ExportError, one_line
+from . import torchscript_file
 from .fake_cuda import check_devices
-from .manifest import adapter_sites
-from .wrappers import denoiser_inputs, random
+from .failure import ExportError, one_line
 
 # A trace runs the same operations in the same order, so fp32 differs by the last bits at most, where a sum is cut up differently
 # between threads. Half types round each result to 11 and 8 bits: one such difference early on grows through some hundred layers.
@@ -33,24 +34,56 @@ def compare(what, found, expected, dtype):
     return off
 
 
-def load(path, eager):
-    """The file as C++ will read it: same tensors as the model's, none of them trainable, dropouts off."""
+def digests(named_tensors):
+    """SHA-256 of each tensor's bytes: what remains of a model when it is freed."""
+    return {name: hashlib.sha256(t.detach().contiguous().reshape(-1).view(torch.uint8).numpy()).digest() for name, t in named_tensors}
+
+
+def load(path, weights):
+    """The file as C++ will read it: same tensors as the model's (weights: digests by name), none of them trainable."""
     try:
         module = torch.jit.load(str(path), map_location="cpu")
     except Exception as error:
         raise ExportError(f"self-check: {path.name} cannot be read back ({one_line(error)})") from error
-    found = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    for name, tensor in eager.named_parameters():
-        if name not in found or not torch.equal(found[name], tensor):
+    named = dict(module.named_parameters())
+    found = digests(named.items())
+    for name, digest in weights.items():
+        if found.get(name) != digest:
             raise ExportError(f"self-check: {path.name}: weight {name} is missing or changed")
-        if found[name].requires_grad:
+        if named[name].requires_grad:
             raise ExportError(f"self-check: {path.name}: weight {name} would be trainable")
     return module
 
 
-def graph_of(module, method):
-    """To be taken before the method runs, which may change its graph."""
-    return module.inlined_graph if method == "forward" else getattr(module, method).inlined_graph
+def tuples(value):
+    return value if isinstance(value, tuple) else (value,)
+
+
+def slow(started):
+    """Worth a line of its own: of a full-size model."""
+    return time.monotonic() - started > 10
+
+
+def references(part, progress):
+    """What the model gives for every case, and the gradient; to be taken before it is traced and freed."""
+    expected = {}
+    for name, cases in part.cases.items():
+        for case in cases:
+            started = time.monotonic()
+            with torch.no_grad():
+                expected[name, case.label] = tuples(case.expected(part.model, *case.inputs))
+            if slow(started):
+                progress(f"  model: {name}: {case.label}")
+    return expected, gradient(part.gradient, part.gradient.expected, part.model) if part.gradient else None
+
+
+def gradient(case, run, module):
+    """Of a weighted sum of the outputs, by the first input: training will run backwards through the file."""
+    leaf = case.inputs[0].clone().requires_grad_(True)
+    with torch.jit.optimized_execution(False):
+        output = run(module, leaf, *case.inputs[1:])
+        weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(5)).to(output.dtype)
+        return torch.autograd.grad((output * weights).sum(), leaf)[0]
 
 
 def check_graph(module, graph, method, inputs, progress):
@@ -64,25 +97,23 @@ def check_graph(module, graph, method, inputs, progress):
     progress(f"  {method}: every node runs on one CUDA device (fake tensors)")
 
 
-def sweep(name, method, loaded, eager, cases, dtype, progress):
-    """Compares at every shape of cases, a list of (label, inputs), then looks at the graph's nodes."""
-    worst, graph = 0.0, graph_of(loaded, method)
-    with torch.no_grad(), torch.jit.optimized_execution(False):
-        for label, inputs in cases:
-            started = time.monotonic()
-            expected = getattr(eager, method)(*inputs)
+def sweep(name, part, loaded, expected, dtype, progress):
+    """Compares the file with the model's values at every shape."""
+    for group, cases in part.cases.items():
+        worst = 0.0
+        for case in cases:
+            what, started = f"{name}.{group} at {case.label}", time.monotonic()
             try:
-                found = getattr(loaded, method)(*inputs)
-            except Exception as error:   # its own message stands at the end, below the Python stack of the trace
+                with torch.no_grad(), torch.jit.optimized_execution(False):
+                    found = tuples(case.found(loaded, *case.inputs))
+            except Exception as error:   # TorchScript's message stands at the end, below the Python stack of the trace
                 last = str(error).strip().splitlines()[-1]
-                raise ExportError(f"self-check: {name}.{method} at {label}: the model runs and the file fails ({last[:200]}): a size was baked into the trace") from error
-            pairs = zip(found, expected) if isinstance(expected, tuple) else [(found, expected)]
-            for a, b in pairs:
-                worst = max(worst, compare(f"{name}.{method} at {label}", a, b, dtype))
-            if time.monotonic() - started > 10:   # of a full-size model
-                progress(f"  {method}: {label}")
-    progress(f"  {method}: {len(cases)} shapes agree with the model to {worst:.1e}")
-    check_graph(loaded, graph, method, cases[1][1], progress)
+                raise ExportError(f"self-check: {what}: the model runs and the file fails ({last[:200]}): a size was baked into the trace") from error
+            for a, b in zip(found, expected[group, case.label], strict=True):
+                worst = max(worst, compare(what, a, b, dtype))
+            if slow(started):
+                progress(f"  {group}: {case.label}")
+        progress(f"  {group}: {len(cases)} shapes agree with the model to {worst:.1e}")
 
 
 def parameter_paths(graph):
@@ -97,82 +128,44 @@ def parameter_paths(graph):
     return found
 
 
-def check_sites(loaded, unet, document):
+def check_sites(graph, part, modules):
     """Each adapter site is one aten::linear of the graph, and each segment pattern names modules that the graph calls."""
-    linears = parameter_paths(loaded.inlined_graph)
-    for rule in document["denoiser"]["adapter_rules"]:
-        sites = adapter_sites(unet, rule["ancestor_class"], rule["names"])
-        for site in sites:
-            if linears.count(f"unet.{site}.weight") != 1:
-                raise ExportError(f"self-check: site {site} stands {linears.count(f'unet.{site}.weight')} times in the graph as a linear, expected once")
-    modules = [path for path, _ in unet.named_modules()]
-    for pattern in document["denoiser"]["segments"]:
+    linears = parameter_paths(graph)
+    for site, _ in part.sites:
+        if linears.count(f"{part.root}.{site}.weight") != 1:
+            raise ExportError(f"self-check: site {site} stands {linears.count(f'{part.root}.{site}.weight')} times in the graph as a linear, expected once")
+    for pattern in part.segments:
         if not any(re.fullmatch(pattern, path) for path in modules):
-            raise ExportError(f"self-check: no module path matches the checkpoint segment {pattern}: this UNet has another structure")
+            raise ExportError(f"self-check: no module path matches the checkpoint segment {pattern}: this model has another structure")
 
 
-def check_gradient(loaded, eager, inputs, dtype, progress):
-    """The gradient by the latents through the file equals the one through the model: training will run backwards through it."""
-    gradients = []
-    with torch.jit.optimized_execution(False):
-        for model in (loaded, eager):
-            latents = inputs[0].clone().requires_grad_(True)
-            prediction = model(latents, *inputs[1:])
-            weights = random(torch.Generator().manual_seed(5), prediction.shape, dtype)
-            gradients.append(torch.autograd.grad((prediction * weights).sum(), latents)[0])
-    off = compare("gradient by the latents", *gradients, dtype)
-    progress(f"  gradient by the latents agrees to {off:.1e}")
-
-
-def check_denoiser(path, eager, dtype, document, progress):
-    unet, loaded = eager.unet, load(path, eager)
-    generator = torch.Generator().manual_seed(3)
-    down = 2 ** (len(unet.config.block_out_channels) - 1)
-    tokens = document["text"]["max_length"]
-    if dtype == torch.float32:
-        shapes = [(1, 1, down, down, tokens), (2, 3, down + 1, 2 * down + 1, 7), (1, 4, 2 * down, 3 * down, tokens),
-                  (3, 2, down + 2, down, 1), (1, 7, 2 * down + 3, down + 1, 5), (2, 1, down, 2 * down, 3)]
-    else:   # sizes do not depend on the dtype, and processors without half arithmetic take minutes for one pass of a full-size model
-        shapes = [(1, 1, down, down, tokens), (2, 2, down + 1, down, 3), (1, 3, down + 2, 2 * down, 5)]
-    cases = [("batch {}, {} frames, {}x{} latents, {} tokens".format(*s), denoiser_inputs(unet, dtype, generator, *s)) for s in shapes]
-    check_sites(loaded, unet, document)
-    sweep("denoiser", "forward", loaded, eager, cases, dtype, progress)
-    check_gradient(loaded, eager, cases[1][1], dtype, progress)
-
-
-def check_autoencoder(path, eager, dtype, document, progress):
-    loaded = load(path, eager)
-    latents = document["latents"]
-    scale, channels = latents["spatial_compression"], latents["channels"]
-    generator = torch.Generator().manual_seed(4)
-    sizes = [(1, 2, 2), (2, 3, 4), (5, 4, 3), (1, 6, 5)]
-    pixels = [(f"{n} images of {h * scale}x{w * scale}", (random(generator, (n, 3, h * scale, w * scale), dtype).clamp(-1, 1),)) for n, h, w in sizes]
-    small = [(f"{n} latents of {h}x{w}", (random(generator, (n, channels, h, w), dtype),)) for n, h, w in sizes]
-    for method, cases in (("encode", pixels), ("decode", small)):
-        sweep("autoencoder", method, loaded, eager, cases, dtype, progress)
+def write_checked(name, part, path, dtype, progress):
+    """Traces the part, writes `path` and compares it with the model. One copy of the weights at any time: the model's values come first, then it
+    is traced, written and freed, then the file is loaded. Raises ExportError with what disagrees."""
+    progress(f"running {name}")
+    expected, expected_gradient = references(part, progress)
+    modules = [p for p, _ in part.model.named_modules()]
+    wrapped = part.wrap(part.model).eval()
+    weights = digests(wrapped.named_parameters())
+    progress(f"tracing {name}")
     with torch.no_grad():
-        n, h, w = sizes[1]
-        mean, std = eager.encode(*pixels[1][1])
-        decoded = eager.decode(*small[1][1])
-    if mean.shape != (n, channels, h, w) or std.shape != mean.shape or decoded.shape != (n, 3, h * scale, w * scale):
-        raise ExportError(f"self-check: the autoencoder turns {tuple(pixels[1][1][0].shape)} into {tuple(mean.shape)} and {tuple(small[1][1][0].shape)} into "
-                          f"{tuple(decoded.shape)}: expected compression {scale} and {channels} channels")
+        examples = part.examples(wrapped)
+        # not strict: a list of tensors may be a result
+        traced = torch.jit.trace_module(wrapped, examples, check_trace=False, strict=False)
+    progress(f"writing {name}")
+    torchscript_file.save(traced, path)
+    del traced, wrapped
+    part.model = None
+    gc.collect()
 
-
-def check_text_encoder(path, eager, dtype, document, progress):
-    loaded = load(path, eager)
-    text = document["text"]
-    generator = torch.Generator().manual_seed(6)
-    limit = eager.text_encoder.config.vocab_size
-    lengths = sorted({1, 2, 7, text["max_length"] - 1, text["max_length"]})
-    cases = [(f"batch {b}, {n} tokens", (torch.randint(0, limit, (b, n), generator=generator),)) for b, n in zip((1, 3, 2, 1, 2), lengths)]
-    sweep("text_encoder", "forward", loaded, eager, cases, dtype, progress)
-    with torch.no_grad():
-        shape = tuple(eager(*cases[-1][1]).shape)
-    if shape[1:] != (lengths[-1], text["embedding_width"]):
-        raise ExportError(f"self-check: the text encoder gives {shape}, expected [B,{lengths[-1]},{text['embedding_width']}]")
-
-
-def check(name, path, eager, dtype, document, progress):
-    """Raises ExportError with what disagrees; name is denoiser, autoencoder or text_encoder."""
-    {"denoiser": check_denoiser, "autoencoder": check_autoencoder, "text_encoder": check_text_encoder}[name](path, eager, dtype, document, progress)
+    progress(f"checking {name} ({path.stat().st_size / 1e6:.1f} MB)")
+    loaded = load(path, weights)
+    for method, inputs in examples.items():   # graphs are looked at before a method runs, which may change them
+        graph = loaded.inlined_graph if method == "forward" else getattr(loaded, method).inlined_graph
+        if part.sites:
+            check_sites(graph, part, modules)
+        check_graph(loaded, graph, method, inputs, progress)
+    sweep(name, part, loaded, expected, dtype, progress)
+    if part.gradient:
+        off = compare("gradient by the latents", gradient(part.gradient, part.gradient.found, loaded), expected_gradient, dtype)
+        progress(f"  gradient by the latents agrees to {off:.1e}")

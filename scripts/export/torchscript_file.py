@@ -41,5 +41,7 @@ def save(traced, path):
                 header = 30 + len(entry.filename.encode()) + 4
                 padding = -(target.fp.tell() + header) % ALIGNMENT
                 copy.extra = b"FB" + struct.pack("<H", padding) + b"Z" * padding
-            target.writestr(copy, source.read(entry))
+            copy.file_size = entry.file_size
+            with source.open(entry) as stream, target.open(copy, "w") as record:   # never a second copy of the weights in memory
+                shutil.copyfileobj(stream, record, 1 << 24)
     full.unlink()
