@@ -137,10 +137,13 @@ class CogVideoX(Family):
 def open_pipeline(folder):
     """The family of a diffusers folder, loaded."""
     import diffusers
+    import transformers
+    for library in (diffusers, transformers):
+        library.utils.logging.disable_progress_bar()
     name = read_json(Path(folder) / "model_index.json")["_class_name"]
     for family in Family.__subclasses__():
         if family.pipeline == name:
-            return family(getattr(diffusers, name).from_pretrained(folder, torch_dtype=torch.float32))
+            return family(getattr(diffusers, name).from_pretrained(folder, dtype=torch.float32))
     raise SystemExit(f"{folder}: a {name}; the oracles know {', '.join(f.pipeline for f in Family.__subclasses__())}")
 
 
