@@ -3,132 +3,18 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <nlohmann/json.hpp>
-#include <optional>
+#include <algorithm>
+#include <functional>
 #include <regex>
-#include <set>
 
 #include "jointtuner/base/error.h"
-#include "jointtuner/base/nearest.h"
+#include "manifest_object.h"
 
 namespace jointtuner::backbone {
 
 namespace {
 
 using nlohmann::json;
-
-constexpr const char* kRemedy = "Export the bundle again with scripts/export_backbone.sh.";
-
-// One JSON object of the manifest: reads its fields with checks, and knows afterwards which were never asked for.
-class Object {
- public:
-  Object(const json& value, std::string where, std::string path)
-      : value_(value), where_(std::move(where)), path_(std::move(path)) {
-    if (!value_.is_object()) fail(path_, "an object", value_);
-  }
-
-  Object object(const std::string& name) { return Object(member(name), where_, path_of(name)); }
-
-  std::string text(const std::string& name, const std::vector<std::string>& allowed = {}) {
-    const json& value = member(name);
-    if (!value.is_string() || value.get_ref<const std::string&>().empty())
-      fail(path_of(name), "a text that is not empty", value);
-    const auto& found = value.get_ref<const std::string&>();
-    if (!allowed.empty() && std::find(allowed.begin(), allowed.end(), found) == allowed.end()) {
-      fail(path_of(name), fmt::format("one of {}", fmt::join(allowed, ", ")), value);
-    }
-    return found;
-  }
-
-  int64_t integer(const std::string& name, int64_t low, int64_t high) {
-    const json& value = member(name);
-    const bool good = value.is_number_integer() && value.get<double>() >= static_cast<double>(low) &&
-                      value.get<double>() <= static_cast<double>(high);
-    if (!good) fail(path_of(name), fmt::format("a whole number from {} to {}", low, high), value);
-    return value.get<int64_t>();
-  }
-
-  // low < number <= high
-  double number(const std::string& name, double low, double high) {
-    const json& value = member(name);
-    const bool good = value.is_number() && value.get<double>() > low && value.get<double>() <= high;
-    if (!good) fail(path_of(name), fmt::format("a number above {}, at most {}", low, high), value);
-    return value.get<double>();
-  }
-
-  bool truth(const std::string& name) {
-    const json& value = member(name);
-    if (!value.is_boolean()) fail(path_of(name), "true or false", value);
-    return value.get<bool>();
-  }
-
-  std::vector<std::string> texts(const std::string& name) {
-    const json& value = list(name);
-    std::vector<std::string> result;
-    for (const json& element : value) {
-      if (!element.is_string() || element.get_ref<const std::string&>().empty())
-        fail(path_of(name), "a list of texts", value);
-      result.push_back(element.get<std::string>());
-    }
-    return result;
-  }
-
-  std::vector<int64_t> integers(const std::string& name, int64_t low, int64_t high) {
-    const json& value = member(name);
-    if (!value.is_array()) fail(path_of(name), "a list of whole numbers", value);
-    std::vector<int64_t> result;
-    for (const json& element : value) {
-      if (!element.is_number_integer() || element < low || element > high) {
-        fail(path_of(name), fmt::format("whole numbers from {} to {}", low, high), value);
-      }
-      result.push_back(element.get<int64_t>());
-    }
-    return result;
-  }
-
-  // A list that is not empty.
-  const json& list(const std::string& name) {
-    const json& value = member(name);
-    if (!value.is_array() || value.empty()) fail(path_of(name), "a list that is not empty", value);
-    return value;
-  }
-
-  std::vector<std::string> names() const {
-    std::vector<std::string> result;
-    for (const auto& [name, value] : value_.items()) result.push_back(name);
-    return result;
-  }
-
-  // Every field was asked for: anything else is a mistake or belongs to another version.
-  void finish() const {
-    for (const auto& [name, value] : value_.items()) {
-      if (asked_.count(name)) continue;
-      const std::string near = nearest(name, {asked_.begin(), asked_.end()});
-      throw Error(fmt::format("{}: unknown field `{}`{}. {}", where_, path_of(name),
-                              near.empty() ? "" : fmt::format(" (did you mean `{}`?)", near), kRemedy));
-    }
-  }
-
-  [[noreturn]] void fail(const std::string& path, const std::string& expected, const json& found) const {
-    throw Error(fmt::format("{}: `{}` must be {}, found {}. {}", where_, path, expected, found.dump(), kRemedy));
-  }
-
-  std::string path_of(const std::string& name) const { return path_.empty() ? name : path_ + "." + name; }
-  const std::string& where() const { return where_; }
-
- private:
-  const json& member(const std::string& name) {
-    asked_.insert(name);
-    const auto found = value_.find(name);
-    if (found == value_.end())
-      throw Error(fmt::format("{}: field `{}` is missing. {}", where_, path_of(name), kRemedy));
-    return *found;
-  }
-
-  const json& value_;
-  std::string where_, path_;
-  std::set<std::string> asked_;
-};
 
 constexpr int64_t kLarge = int64_t{1} << 40;
 
@@ -141,10 +27,10 @@ bool is_sha256(const std::string& text) {
   return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
 
-std::map<std::string, FileManifest> parse_files(Object files) {
+std::map<std::string, FileManifest> parse_files(ManifestObject files) {
   std::map<std::string, FileManifest> result;
   for (const std::string& name : files.names()) {
-    Object file = files.object(name);
+    ManifestObject file = files.object(name);
     FileManifest entry{file.text("sha256"), file.integer("bytes", 0, kLarge)};
     file.finish();
     if (!is_safe_name(name)) files.fail(files.path_of(name), "a file inside the bundle's folder", name);
@@ -154,20 +40,20 @@ std::map<std::string, FileManifest> parse_files(Object files) {
   return result;
 }
 
-AdapterRule parse_rule(Object rule) {
+AdapterRule parse_rule(ManifestObject rule) {
   AdapterRule result{rule.text("ancestor_class"), rule.texts("names"), rule.text("group"),
                      rule.integer("sites", 1, 1000000)};
   rule.finish();
   return result;
 }
 
-c10::ScalarType parse_dtype(Object& part) {
+c10::ScalarType parse_dtype(ManifestObject& part) {
   const std::string text = part.text("dtype", {"float32", "float16", "bfloat16"});
   if (text == "float16") return c10::ScalarType::Half;
   return text == "bfloat16" ? c10::ScalarType::BFloat16 : c10::ScalarType::Float;
 }
 
-PositionalManifest parse_positional(Object positional) {
+PositionalManifest parse_positional(ManifestObject positional) {
   const std::string kind = positional.text("kind", {"none", "sincos_3d", "rope_3d"});
   PositionalManifest result = NoPositional{};
   if (kind == "sincos_3d") {
@@ -191,7 +77,7 @@ std::vector<std::string> roles_of(const PositionalManifest& positional) {
   return roles;
 }
 
-void check_inputs(const Object& denoiser, const DenoiserManifest& manifest) {
+void check_inputs(const ManifestObject& denoiser, const DenoiserManifest& manifest) {
   static const std::vector<std::string> known = {"latents",          "timestep", "prompt_embedding",
                                                  "positional_table", "rope_cos", "rope_sin"};
   for (const std::string& input : manifest.inputs) {
@@ -209,7 +95,7 @@ void check_inputs(const Object& denoiser, const DenoiserManifest& manifest) {
                   fmt::format("each of {} once", fmt::join(roles_of(manifest.positional), ", ")), manifest.inputs);
 }
 
-DenoiserManifest parse_denoiser(Object denoiser) {
+DenoiserManifest parse_denoiser(ManifestObject denoiser) {
   DenoiserManifest result;
   result.file = denoiser.text("file");
   result.dtype = parse_dtype(denoiser);
@@ -225,7 +111,7 @@ DenoiserManifest parse_denoiser(Object denoiser) {
   const json& rules = denoiser.list("adapter_rules");
   for (size_t i = 0; i < rules.size(); ++i) {
     const std::string path = fmt::format("{}[{}]", denoiser.path_of("adapter_rules"), i);
-    result.adapter_rules.push_back(parse_rule(Object(rules[i], denoiser.where(), path)));
+    result.adapter_rules.push_back(parse_rule(ManifestObject(rules[i], denoiser.where(), path)));
   }
   result.gate_init = denoiser.text("gate_init", {"uniform", "normal"});
   result.segments = denoiser.texts("segments");
@@ -240,7 +126,7 @@ DenoiserManifest parse_denoiser(Object denoiser) {
   return result;
 }
 
-diffusion::ScheduleConstants parse_schedule(Object schedule) {
+diffusion::ScheduleConstants parse_schedule(ManifestObject schedule) {
   diffusion::ScheduleConstants result;
   result.train_timesteps = schedule.integer("train_timesteps", 1, 1000000);
   result.beta_schedule = schedule.text("beta_schedule", {"linear", "scaled_linear", "squaredcos_cap_v2"});
@@ -259,7 +145,7 @@ diffusion::ScheduleConstants parse_schedule(Object schedule) {
   return result;
 }
 
-LatentsManifest parse_latents(Object latents) {
+LatentsManifest parse_latents(ManifestObject latents) {
   LatentsManifest result;
   result.channels = latents.integer("channels", 1, 4096);
   result.spatial_compression = latents.integer("spatial_compression", 1, 1024);
@@ -269,7 +155,7 @@ LatentsManifest parse_latents(Object latents) {
   return result;
 }
 
-ChunkRule parse_chunks(Object chunks) {
+ChunkRule parse_chunks(ManifestObject chunks) {
   ChunkRule result{chunks.integers("first", 1, 4096), chunks.integer("next", 1, 4096)};
   if (result.first.empty() || !std::is_sorted(result.first.begin(), result.first.end(), std::less_equal<>()))
     chunks.fail(chunks.path_of("first"), "an ascending list that is not empty", result.first);
@@ -277,7 +163,7 @@ ChunkRule parse_chunks(Object chunks) {
   return result;
 }
 
-AutoencoderManifest parse_autoencoder(Object autoencoder) {
+AutoencoderManifest parse_autoencoder(ManifestObject autoencoder) {
   AutoencoderManifest result;
   result.file = autoencoder.text("file");
   result.dtype = parse_dtype(autoencoder);
@@ -292,7 +178,7 @@ AutoencoderManifest parse_autoencoder(Object autoencoder) {
 
 constexpr int64_t kLargestId = 10000000;
 
-ClipBpeManifest parse_clip_bpe(Object& tokenizer) {
+ClipBpeManifest parse_clip_bpe(ManifestObject& tokenizer) {
   return {tokenizer.text("vocab"),
           tokenizer.text("merges"),
           tokenizer.integer("bos_id", 0, kLargestId),
@@ -301,21 +187,21 @@ ClipBpeManifest parse_clip_bpe(Object& tokenizer) {
           tokenizer.integers("normalized_ids", 0, kLargestId)};
 }
 
-SentencePieceManifest parse_sentencepiece(Object& tokenizer) {
+SentencePieceManifest parse_sentencepiece(ManifestObject& tokenizer) {
   SentencePieceManifest result{tokenizer.text("model"),
                                tokenizer.integer("eos_id", 0, kLargestId),
                                tokenizer.integer("pad_id", 0, kLargestId),
                                {}};
   const json& tokens = tokenizer.list("special_tokens");
   for (size_t i = 0; i < tokens.size(); ++i) {
-    Object token(tokens[i], tokenizer.where(), fmt::format("{}[{}]", tokenizer.path_of("special_tokens"), i));
+    ManifestObject token(tokens[i], tokenizer.where(), fmt::format("{}[{}]", tokenizer.path_of("special_tokens"), i));
     result.special_tokens.push_back({token.text("text"), token.integer("id", 0, kLargestId), token.truth("strip")});
     token.finish();
   }
   return result;
 }
 
-TextManifest parse_text(Object text) {
+TextManifest parse_text(ManifestObject text) {
   TextManifest result;
   result.file = text.text("file");
   result.dtype = parse_dtype(text);
@@ -324,7 +210,7 @@ TextManifest parse_text(Object text) {
   if (result.attention_mask)
     text.fail(text.path_of("attention_mask"), "false (masks are not supported in this version)", true);
   result.embedding_width = text.integer("embedding_width", 1, 1000000);
-  Object tokenizer = text.object("tokenizer");
+  ManifestObject tokenizer = text.object("tokenizer");
   if (tokenizer.text("kind", {"clip_bpe", "sentencepiece"}) == "clip_bpe") {
     result.tokenizer = parse_clip_bpe(tokenizer);
   } else {
@@ -335,7 +221,7 @@ TextManifest parse_text(Object text) {
   return result;
 }
 
-PreferredManifest parse_preferred(Object preferred) {
+PreferredManifest parse_preferred(ManifestObject preferred) {
   PreferredManifest result;
   result.height = preferred.integer("height", 1, 100000);
   result.width = preferred.integer("width", 1, 100000);
@@ -349,7 +235,7 @@ PreferredManifest parse_preferred(Object preferred) {
 }
 
 // Before all else, so that a bundle of another version is told by its version and not by the fields that it lacks.
-void check_version(Object& bundle) {
+void check_version(ManifestObject& bundle) {
   const std::string format = bundle.text("format");
   if (format != "jointtuner-bundle") bundle.fail("format", "\"jointtuner-bundle\"", format);
   const int64_t version = bundle.integer("version", 0, kLarge);
@@ -368,11 +254,12 @@ void check_consistency(const Manifest& manifest, std::string_view where) {
   for (const std::string& file : tokenizer_files(manifest.text)) named.emplace_back("text.tokenizer", file);
   for (const auto& [field, file] : named) {
     if (manifest.files.count(file)) continue;
-    throw Error(fmt::format("{}: `{}` names {}, which is not listed under `files`. {}", where, field, file, kRemedy));
+    throw Error(
+        fmt::format("{}: `{}` names {}, which is not listed under `files`. {}", where, field, file, kExportAgain));
   }
   if (manifest.denoiser.in_channels != manifest.latents.channels) {
     throw Error(fmt::format("{}: `denoiser.in_channels` is {} but `latents.channels` is {}; they must be equal. {}",
-                            where, manifest.denoiser.in_channels, manifest.latents.channels, kRemedy));
+                            where, manifest.denoiser.in_channels, manifest.latents.channels, kExportAgain));
   }
 }
 
@@ -388,18 +275,18 @@ Manifest parse_manifest(std::string_view json_text, std::string_view where) {
   try {
     value = json::parse(json_text);
   } catch (const json::exception& error) {
-    throw Error(fmt::format("{}: not valid JSON: {}. {}", where, error.what(), kRemedy));
+    throw Error(fmt::format("{}: not valid JSON: {}. {}", where, error.what(), kExportAgain));
   }
-  Object bundle(value, std::string(where), "");
+  ManifestObject bundle(value, std::string(where), "");
   check_version(bundle);
   Manifest result;
   result.family = bundle.text("family");
-  Object source = bundle.object("source");
+  ManifestObject source = bundle.object("source");
   result.source_class = source.text("class");
   result.source_name = source.text("name");
   source.finish();
   result.files = parse_files(bundle.object("files"));
-  Object exporter = bundle.object("exporter");
+  ManifestObject exporter = bundle.object("exporter");
   for (const std::string& package : exporter.names()) result.exporter[package] = exporter.text(package);
   result.denoiser = parse_denoiser(bundle.object("denoiser"));
   result.schedule = parse_schedule(bundle.object("schedule"));

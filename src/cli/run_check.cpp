@@ -12,6 +12,7 @@
 #include "jointtuner/base/device.h"
 #include "jointtuner/config/validate.h"
 #include "jointtuner/data/pixels.h"
+#include "jointtuner/diffusion/prediction_type.h"
 #include "jointtuner/inject/graph_program.h"
 #include "jointtuner/sample/settings.h"
 #include "jointtuner/text/tokenizer.h"
@@ -50,8 +51,9 @@ class Check {
     if (!bundle_) return;
     const backbone::Manifest& m = bundle_->manifest();
     line("backbone  {} ({}, {}, {} prediction), prefers {}x{}, {} frames at {:g} fps", m.source_name, m.family,
-         c10::getDtypeNames(m.denoiser.dtype).first, m.schedule.prediction_type, m.preferred.width, m.preferred.height,
-         m.preferred.frames, m.preferred.fps);
+         c10::getDtypeNames(m.denoiser.dtype).first,
+         diffusion::name(diffusion::parse_prediction_type(m.schedule.prediction_type)), m.preferred.width,
+         m.preferred.height, m.preferred.frames, m.preferred.fps);
     problems_.attempt([&] { train::check_sizes(config_.data, m); });
     problems_.attempt([&] { tokenizer_ = backbone::tokenizer(*bundle_); });
     problems_.attempt([&] { look_at_sites(); });
