@@ -1,52 +1,27 @@
 #!/usr/bin/env python
-"""Exports tiny pipelines of the real classes in several file layouts, and pipelines that are broken in one way each. Exits non-zero on a failure."""
-import contextlib
+"""Exports tiny UNet3D pipelines in several file layouts, and pipelines that are broken in one way each. Exits non-zero on a failure."""
 import hashlib
-import io
 import json
-import os
 import resource
 import shutil
-import sys
-import tempfile
 import unittest
-import warnings
-from pathlib import Path
 from unittest import mock
 
-warnings.simplefilter("ignore")
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-import export_backbone  # noqa: E402
-import torch  # noqa: E402
-from safetensors.torch import load_file, save_file  # noqa: E402
+import torch
+from exporting import WORK, Refusals, edit_json, edit_weights, load_file, run, write_quietly
 
-from export import selfcheck, wrappers  # noqa: E402
-from make_tiny_pipelines import write_pipeline  # noqa: E402
+from export import selfcheck
+from export.unet3d import UNet3D
 
-WORK = Path(tempfile.mkdtemp(prefix="export_test."))
 NANO = WORK / "nano_pipeline"
 
 
 def setUpModule():
-    import diffusers
-    import transformers
-    for library in (diffusers, transformers):   # test output, not progress bars
-        library.utils.logging.disable_progress_bar()
-        library.utils.logging.set_verbosity_error()
-    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-        write_pipeline("nano", NANO)
+    write_quietly("nano", NANO)
 
 
 def tearDownModule():
     shutil.rmtree(WORK)
-
-
-def run(*arguments):
-    """-> (exit code, stderr)"""
-    with contextlib.redirect_stderr(io.StringIO()) as errors, contextlib.redirect_stdout(io.StringIO()):
-        code = export_backbone.main([str(a) for a in arguments])
-    return code, errors.getvalue()
 
 
 class Exports(unittest.TestCase):
@@ -61,9 +36,11 @@ class Exports(unittest.TestCase):
 
     def test_manifest(self):
         m = self.manifest
-        self.assertEqual((m["format"], m["version"], m["family"], m["dtype"]), ("jointtuner-bundle", 1, "unet3d", "float32"))
+        self.assertEqual((m["format"], m["version"], m["family"], m["denoiser"]["dtype"]), ("jointtuner-bundle", 2, "unet3d", "float32"))
         self.assertEqual(m["source"], {"class": "TextToVideoSDPipeline", "name": "nano_pipeline"})
         self.assertEqual(m["exporter"], {"torch": "2.11.0", "diffusers": "0.42.1", "transformers": "5.23.0"})
+        self.assertEqual((m["denoiser"]["inputs"], m["denoiser"]["layout"], m["denoiser"]["module_root"], m["denoiser"]["positional"]),
+                         (["latents", "timestep", "prompt_embedding"], "BCFHW", "unet", {"kind": "none"}))
         # 4 blocks with attention (down 1, mid 1, up 2): 6 spatial linears each; temporal 10 each, and transformer_in
         self.assertEqual([(r["ancestor_class"], r["names"], r["group"], r["sites"]) for r in m["denoiser"]["adapter_rules"]],
                          [("Transformer2DModel", ["attn1", "ff"], "spatial", 24), ("TransformerTemporalModel", ["attn1", "attn2", "ff"], "temporal", 50)])
@@ -72,9 +49,10 @@ class Exports(unittest.TestCase):
             "snr_shift": 1.0, "timestep_spacing": "leading", "steps_offset": 1, "final_alpha_one": False, "clip_sample": False, "clip_sample_range": 1.0, "default_sampler": "ddim"})
         self.assertEqual(m["latents"], {"channels": 4, "spatial_compression": 2, "temporal_compression": 1, "scaling_factor": 0.18215})
         vocab = json.loads((self.bundle / "tokenizer/vocab.json").read_text(encoding="utf-8"))
-        self.assertEqual((m["text"]["bos_id"], m["text"]["eos_id"], m["text"]["pad_id"]), (vocab["<|startoftext|>"], vocab["<|endoftext|>"], vocab["!"]))
-        self.assertEqual((m["text"]["max_length"], m["text"]["embedding_width"], m["text"]["normalized_ids"]), (16, 16, []))
-        self.assertEqual(m["preferred"], {"height": 16, "width": 16, "frames": 16, "fps": 8})
+        tokenizer = m["text"]["tokenizer"]
+        self.assertEqual((tokenizer["bos_id"], tokenizer["eos_id"], tokenizer["pad_id"]), (vocab["<|startoftext|>"], vocab["<|endoftext|>"], vocab["!"]))
+        self.assertEqual((m["text"]["max_length"], m["text"]["embedding_width"], tokenizer["normalized_ids"]), (16, 16, []))
+        self.assertEqual(m["preferred"], {"height": 16, "width": 16, "frames": 16, "fps": 8, "steps": 30, "guidance": 12.0, "guidance_schedule": "constant"})
 
     def test_files_have_their_hashes(self):
         on_disk = {str(p.relative_to(self.bundle)) for p in self.bundle.rglob("*") if p.is_file()}
@@ -94,7 +72,7 @@ class Exports(unittest.TestCase):
 
     def test_shards_and_tokenizer_json_alone_give_the_same_bundle(self):
         folder = WORK / "sharded_pipeline"
-        write_pipeline("nano", folder, max_shard_size="150KB")
+        write_quietly("nano", folder, max_shard_size="150KB")
         self.assertGreater(len(list((folder / "unet").glob("*-of-*.safetensors"))), 1)
         (folder / "tokenizer/vocab.json").unlink()
         (folder / "tokenizer/merges.txt").unlink()
@@ -109,7 +87,7 @@ class Exports(unittest.TestCase):
 
     def test_bin_files_as_fp16(self):
         folder = WORK / "bin_pipeline"
-        write_pipeline("nano", folder, safe_serialization=False)
+        write_quietly("nano", folder, safe_serialization=False)
         if not list((folder / "text_encoder").glob("*.bin")):   # transformers 5 writes safetensors whatever it is told
             weights = folder / "text_encoder/model.safetensors"
             torch.save(load_file(weights), folder / "text_encoder/pytorch_model.bin")
@@ -118,13 +96,14 @@ class Exports(unittest.TestCase):
         code, log = run(folder, WORK / "half", "--dtype", "fp16", "--height", "32", "--width", "48", "--frames", "9", "--fps", "12")
         self.assertEqual(code, 0, log)
         manifest = json.loads((WORK / "half/bundle.json").read_text())
-        self.assertEqual((manifest["dtype"], manifest["preferred"]), ("float16", {"height": 32, "width": 48, "frames": 9, "fps": 12}))
+        self.assertEqual([manifest[part]["dtype"] for part in ("denoiser", "autoencoder", "text")], ["float16"] * 3)
+        self.assertEqual([manifest["preferred"][key] for key in ("height", "width", "frames", "fps")], [32, 48, 9, 12])
         for name in ("denoiser.pt", "autoencoder.pt", "text_encoder.pt"):
             self.assertEqual({p.dtype for p in torch.jit.load(WORK / "half" / name).parameters()}, {torch.float16}, name)
 
     def test_fp16_variant_as_bf16_with_another_schedule(self):
         folder = WORK / "variant_pipeline"
-        write_pipeline("nano", folder, variant="fp16")
+        write_quietly("nano", folder, variant="fp16")
         self.assertTrue((folder / "unet/diffusion_pytorch_model.fp16.safetensors").exists())
         config = json.loads((folder / "scheduler/scheduler_config.json").read_text())
         # what a DPM solver's file holds: its class has no set_alpha_to_one and no clip_sample
@@ -139,48 +118,19 @@ class Exports(unittest.TestCase):
         code, log = run(folder, WORK / "brain", "--dtype", "bf16")
         self.assertEqual(code, 0, log)
         manifest = json.loads((WORK / "brain/bundle.json").read_text())
-        self.assertEqual(manifest["dtype"], "bfloat16")
+        self.assertEqual(manifest["denoiser"]["dtype"], "bfloat16")
         schedule = manifest["schedule"]
         self.assertEqual((schedule["beta_schedule"], schedule["beta_end"], schedule["prediction_type"], schedule["timestep_spacing"], schedule["clip_sample"],
                           schedule["default_sampler"]), ("linear", 0.02, "v_prediction", "linspace", False, "dpmpp_2m"))
-        self.assertEqual(manifest["text"]["normalized_ids"], [manifest["text"]["bos_id"]])
+        self.assertEqual(manifest["text"]["tokenizer"]["normalized_ids"], [manifest["text"]["tokenizer"]["bos_id"]])
 
 
-def edit_json(path, **changes):
-    document = json.loads(path.read_text(encoding="utf-8"))
-    for key, value in changes.items():
-        document.pop(key, None) if value is ... else document.__setitem__(key, value)
-    path.write_text(json.dumps(document), encoding="utf-8")
-
-
-def edit_weights(path, change):
-    tensors = load_file(path)
-    change(tensors)
-    save_file(tensors, path, {"format": "pt"})
-
-
-class Failures(unittest.TestCase):
-    """One fault each: exit code 1, one clear line, and nothing left behind."""
+class Failures(Refusals):
+    source = NANO
 
     def setUp(self):
-        self.folder = WORK / "broken"
-        shutil.copytree(NANO, self.folder)
+        super().setUp()
         self.unet = self.folder / "unet/diffusion_pytorch_model.safetensors"
-
-    def tearDown(self):
-        shutil.rmtree(self.folder)
-
-    def assert_refused(self, *words, arguments=(), target=WORK / "none"):
-        before = sorted(p.name for p in WORK.iterdir())
-        code, log = run(self.folder, target, *arguments)
-        errors = [line for line in log.splitlines() if "error:" in line]
-        self.assertEqual((code, len(errors)), (1, 1), log)
-        for word in words:
-            self.assertIn(word, errors[0])
-        self.assertEqual(sorted(p.name for p in WORK.iterdir()), before)
-
-    def index(self, part, value):
-        edit_json(self.folder / "model_index.json", **{part: value})
 
     def test_no_folder(self):
         shutil.rmtree(self.folder)
@@ -265,8 +215,7 @@ class Failures(unittest.TestCase):
 
     def test_parts_of_different_models(self):
         other = WORK / "other_pipeline"
-        with contextlib.redirect_stderr(io.StringIO()):
-            write_pipeline("tiny_v", other)
+        write_quietly("tiny_v", other)
         for part in ("text_encoder", "tokenizer"):
             shutil.rmtree(self.folder / part)
             shutil.copytree(other / part, self.folder / part)
@@ -291,14 +240,13 @@ class Failures(unittest.TestCase):
                 resource.setrlimit(resource.RLIMIT_FSIZE, old)
 
     def test_self_check_finds_a_baked_size(self):
-        def even_trace(unet, dtype):
-            module = wrappers.Denoiser(unet).eval()
-            with torch.no_grad():
-                return module, torch.jit.trace(module, (torch.randn(2, 4, 3, 8, 8), torch.tensor([1, 2]), torch.randn(2, 7, 16)), check_trace=False)
-        with mock.patch.object(wrappers, "trace_denoiser", even_trace):
+        def even_trace(family, unet, dtype, original=UNet3D.denoiser_part):
+            part = original(family, unet, dtype)
+            part.examples = lambda module: {"forward": (torch.randn(2, 4, 3, 8, 8), torch.tensor([1, 2]), torch.randn(2, 7, 16))}
+            return part
+        with mock.patch.object(UNet3D, "denoiser_part", even_trace):
             self.assert_refused("self-check", "denoiser.forward at batch 2, 3 frames, 3x5 latents", "a size was baked into the trace")
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     unittest.main(verbosity=2)

@@ -4,6 +4,7 @@ import sys
 import tempfile
 import unittest
 import warnings
+import weakref
 from pathlib import Path
 from unittest import mock
 
@@ -12,14 +13,38 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 import torch  # noqa: E402
 
-from export import fake_cuda, selfcheck, wrappers  # noqa: E402
+from export import fake_cuda, selfcheck  # noqa: E402
 from export.failure import ExportError  # noqa: E402
-from make_tiny_pipelines import VAE, give_weights  # noqa: E402
+from export.part import Part, same_method  # noqa: E402
 
 
-class BrokenDecode(wrappers.Autoencoder):
-    def decode(self, latents):
-        return super().decode(latents) * (1.0 if torch.jit.is_tracing() else 1.001)
+class Halves(torch.nn.Module):
+    """A model with two methods and a weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(3, 3).requires_grad_(False)
+
+    def encode(self, x):
+        return self.linear(x), x + 1
+
+    def decode(self, x):
+        return self.linear(x) * x.mean()
+
+
+class BrokenDecode(Halves):
+    def decode(self, x):
+        return super().decode(x) * (1.001 if torch.jit.is_tracing() else 1.0)
+
+
+class BakedSize(Halves):
+    def decode(self, x):
+        return super().decode(x) + torch.zeros(int(x.shape[0]), 3)
+
+
+class Rounded(Halves):
+    def decode(self, x):
+        return super().decode(x).half().float() if torch.jit.is_tracing() else super().decode(x)
 
 
 class SelfCheck(unittest.TestCase):
@@ -97,31 +122,60 @@ class SelfCheck(unittest.TestCase):
 
     def test_trainable_and_changed_weights(self):
         linear = torch.nn.Linear(3, 3)
-        path = self.path
+        path, weights = self.path, selfcheck.digests(linear.named_parameters())
         torch.jit.save(self.traced(linear, torch.ones(3)), path)
         with self.assertRaisesRegex(ExportError, "would be trainable"):
-            selfcheck.load(path, linear)
+            selfcheck.load(path, weights)
         linear.requires_grad_(False)
         torch.jit.save(self.traced(linear, torch.ones(3)), path)
-        selfcheck.load(path, linear)
-        linear.weight.add_(1e-6)
+        selfcheck.load(path, weights)
+        linear.weight[0, 0] += 1e-6
         with self.assertRaisesRegex(ExportError, "weight weight is missing or changed"):
-            selfcheck.load(path, linear)
+            selfcheck.load(path, selfcheck.digests(linear.named_parameters()))
         path.write_bytes(path.read_bytes()[:-100])
         with self.assertRaisesRegex(ExportError, "module.pt cannot be read back"):
-            selfcheck.load(path, linear)
+            selfcheck.load(path, weights)
 
-    def test_a_different_autoencoder(self):
-        from diffusers import AutoencoderKL
-        vae = give_weights(AutoencoderKL(**VAE["nano"], down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
-                                         latent_channels=4, layers_per_block=1)).requires_grad_(False)
-        with mock.patch.object(wrappers, "Autoencoder", BrokenDecode):
-            eager, traced = wrappers.trace_autoencoder(vae, torch.float32)
-        path = self.path
-        torch.jit.save(traced, path)
-        document = {"latents": {"spatial_compression": 2, "channels": 4}}
-        with self.assertRaisesRegex(ExportError, "autoencoder.decode at .* differs from the model by 0.001"):
-            selfcheck.check("autoencoder", path, eager, torch.float32, document, lambda text: None)
+    def write(self, models, gradient=False):
+        """The whole way of a part through tracing, writing and comparing; takes the model out of its list, and returns the progress lines."""
+        x, lines = torch.arange(6.0).reshape(2, 3), []
+        cases = {name: same_method(name, lambda model: model, [("2 rows", (x,)), ("5 rows", (torch.ones(5, 3),))]) for name in ("encode", "decode")}
+        part = Part(models.pop(), lambda model: model, lambda wrapped: {"encode": (x,), "decode": (x,)}, cases, gradient=cases["decode"][1] if gradient else None)
+        selfcheck.write_checked("halves", part, self.path, torch.float32, lines.append)
+        return part, lines
+
+    def test_a_part_that_agrees(self):
+        part, lines = self.write([Halves()], gradient=True)
+        self.assertIsNone(part.model)
+        self.assertIn("  decode: 2 shapes agree with the model to 0.0e+00", lines)
+        self.assertIn("  gradient by the latents agrees to 0.0e+00", lines)
+
+    def test_parts_that_disagree(self):
+        for module, words in ((BrokenDecode(), "halves.decode at 2 rows: the file differs from the model by 0.001"),
+                              (BakedSize(), "halves.decode at 5 rows: .*a size was baked into the trace"),
+                              (Rounded(), "halves.decode at 2 rows: the file differs from the model")):
+            with self.assertRaisesRegex(ExportError, words):
+                self.write([module])
+
+    def test_a_gradient_that_is_cut(self):
+        class Cut(Halves):
+            def decode(self, x):
+                return super().decode(x) if not torch.jit.is_tracing() else self.linear(x) * x.detach().mean()
+
+        with self.assertRaisesRegex(ExportError, "gradient by the latents: the file differs"):
+            self.write([Cut()], gradient=True)
+
+    def test_one_copy_of_the_weights(self):
+        """The model is gone before its file is loaded."""
+        models, load = [Halves()], selfcheck.load
+        alive = weakref.ref(models[0])
+
+        def watched(*arguments):
+            self.assertIsNone(alive())
+            return load(*arguments)
+
+        with mock.patch.object(selfcheck, "load", watched):
+            self.write(models)
 
 
 if __name__ == "__main__":
