@@ -13,16 +13,28 @@ namespace {
 
 using testing::golden;
 
-class TextEncoderTest : public ::testing::Test {
- protected:
-  const TextEncoder encoder_{Bundle::open(golden("nano_bundle")), at::kCPU};
-  const Safetensors golden_ = load_safetensors(golden("backbone/text.safetensors"));
+struct Case {
+  std::string bundle, embeddings;
 };
+
+void PrintTo(const Case& one, std::ostream* out) { *out << one.bundle; }
+
+// CLIP with byte pairs, and T5 with SentencePiece.
+class TextEncoderTest : public ::testing::TestWithParam<Case> {
+ protected:
+  const TextEncoder encoder_{Bundle::open(golden(GetParam().bundle)), at::kCPU};
+  const Safetensors golden_ = load_safetensors(golden(GetParam().embeddings));
+};
+
+INSTANTIATE_TEST_SUITE_P(AllKinds, TextEncoderTest,
+                         ::testing::Values(Case{"nano_bundle", "backbone/text.safetensors"},
+                                           Case{"nano_2b_bundle", "backbone/text_nano_2b.safetensors"}),
+                         [](const auto& one) { return one.param.bundle; });
 
 // The same operators on the same weights: only the order of sums may differ (batch 3 against 1).
 constexpr double kRounding = 2e-6;
 
-TEST_F(TextEncoderTest, embeddings_equal_transformers) {
+TEST_P(TextEncoderTest, embeddings_equal_transformers) {
   const auto prompts = nlohmann::json::parse(golden_.metadata.at("prompts")).get<std::vector<std::string>>();
   for (size_t i = 0; i < prompts.size(); ++i) {
     const Tensor expected = golden_.at("embedding").narrow(0, static_cast<int64_t>(i), 1);
@@ -33,10 +45,16 @@ TEST_F(TextEncoderTest, embeddings_equal_transformers) {
   }
 }
 
-TEST_F(TextEncoderTest, a_long_prompt_is_an_error_unless_truncation_is_asked_for) {
+TEST_P(TextEncoderTest, a_long_prompt_is_an_error_unless_truncation_is_asked_for) {
   const std::string& prompt = golden_.metadata.at("long_prompt");
-  EXPECT_ERROR(encoder_.encode(prompt), Error, "16");
+  EXPECT_ERROR(encoder_.encode(prompt), Error, std::to_string(golden_.at("truncated").size(1)));
   EXPECT_TRUE(at::allclose(encoder_.encode(prompt, TooLong::truncate), golden_.at("truncated"), kRounding, kRounding));
+}
+
+TEST_P(TextEncoderTest, the_tokenizer_alone_counts_as_the_encoder_does) {
+  const auto tokens = tokenizer(Bundle::open(golden(GetParam().bundle)));
+  EXPECT_EQ(tokens->max_length(), golden_.at("truncated").size(1));
+  EXPECT_GT(static_cast<int64_t>(tokens->encode(golden_.metadata.at("long_prompt")).size()), tokens->max_length());
 }
 
 }  // namespace

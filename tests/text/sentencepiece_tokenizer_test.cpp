@@ -135,7 +135,9 @@ TEST(SentencePieceTokenizer, WithoutACharacterMapTheTextStaysAsItIs) {
   std::ofstream(model, std::ios::binary) << read_file(t5_goldens() / "spiece.model")
                                          << std::string("\x1a\x02\x12\x00", 4);
   const SentencePieceTokenizer tokenizer(model, t5_options());
-  for (const json& example : text_test::t5_json("recipe.json").at("unmapped")) {
+  const json examples = text_test::t5_json("recipe.json").at("unmapped");
+  EXPECT_EQ(examples.size(), 8u);
+  for (const json& example : examples) {
     const std::string text = example.at("text");
     EXPECT_EQ(tokenizer.encode(text), example.at("ids").get<std::vector<int64_t>>()) << text;
   }
