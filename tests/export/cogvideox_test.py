@@ -212,7 +212,7 @@ class Failures(Refusals):
         content = path.read_bytes()
         for damaged in (content[:-1000], content[:700], b"not a model", b"", content[:20] + b"\xff" * 40 + content[60:]):
             path.write_bytes(damaged)
-            self.assert_refused("broken/tokenizer")
+            self.assert_refused("broken/tokenizer/spiece.model is no SentencePiece model", "copy the file again")
         path.unlink()
         self.assert_refused("spiece.model is missing", "copy the SentencePiece model")
 
@@ -220,13 +220,15 @@ class Failures(Refusals):
         import io
 
         import sentencepiece
-        for options, words in ((dict(model_type="bpe"), "not a unigram model"), (dict(byte_fallback=True), "not a unigram model"), (dict(unk_id=0, pad_id=2), "unk is 0")):
+        for options, words in ((dict(model_type="bpe", vocab_size=30), "not a unigram model"), (dict(byte_fallback=True), "not a unigram model"),
+                               (dict(unk_id=0, pad_id=2), "unk is 0 and padding goes right")):
             out = io.BytesIO()
-            sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(["a cat sat on the mat and that was that"] * 3), model_writer=out, minloglevel=2, num_threads=1,
-                                                     **{**dict(vocab_size=290, hard_vocab_limit=False, pad_id=0, eos_id=1, unk_id=2, bos_id=-1), **options,
-                                                        **(dict(vocab_size=30) if options.get("model_type") else {})})
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(["a cat sat on the mat and that was that"] * 3), model_writer=out, minloglevel=2, num_threads=1, hard_vocab_limit=False,
+                **{**dict(vocab_size=290, pad_id=0, eos_id=1, unk_id=2, bos_id=-1), **options})
             (self.folder / "tokenizer/spiece.model").write_bytes(out.getvalue())
-            self.assert_refused("broken/tokenizer", words if "unk_id" not in options else "")
+            edit_json(self.folder / "tokenizer/tokenizer_config.json", added_tokens_decoder=...)
+            self.assert_refused("broken/tokenizer", words)
 
     def test_foreign_special_token(self):
         path = self.folder / "tokenizer/tokenizer_config.json"
