@@ -5,11 +5,9 @@
 //   1. special tokens that stand literally in the text become their id (leftmost, longest first);
 //   2. what lies between them is normalised: NFC, runs of white space to one space, lower case character by character;
 //   3. it is split into pieces: <|startoftext|> | <|endoftext|> | 's | 't | 're | 've | 'm | 'll | 'd | \p{L}+ | \p{N}
-//   |
-//      [^\s\p{L}\p{N}]+ ; white space is dropped;
+//      | [^\s\p{L}\p{N}]+ ; white space is dropped;
 //   4. a piece's UTF-8 bytes, the last one marked as the end of a word, are merged by the rules of merges.txt: always
-//   the
-//      neighbours of the lowest rank, the leftmost first.
+//      the neighbours of the lowest rank, the leftmost first.
 // Source: transformers/models/clip/tokenization_clip.py; tests/text compares 10,000 lines, and every Unicode code
 // point.
 #pragma once

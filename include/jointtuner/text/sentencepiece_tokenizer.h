@@ -2,9 +2,8 @@
 // (5.23.0 with tokenizers 0.23.3) on the same spiece.model.
 //
 // What that tokenizer does, in this order (it reads the model but segments in its own way, and that is followed here):
-//   1. special tokens that stand literally in the text become their id (leftmost, longest first; `strip`: with the
-//   white
-//      space around them);
+//   1. special tokens that stand literally in the text become their id (leftmost, longest first), with `strip` the
+//      white space around them too;
 //   2. what lies between them is normalised by the model's character map (nmt_nfkc for T5: compatibility characters to
 //      plain ones, control characters and white space of all kinds to spaces), a grapheme cluster at a time;
 //   3. it is split at white space, each word gets a "▁" in front and is cut before each further "▁";
@@ -13,7 +12,7 @@
 // White space at the ends and runs of it therefore change nothing. Unlike in SentencePiece itself, control pieces
 // ("</s>") and the special tokens behind the model's last piece take part in 4 with their scores (0), so that
 // "＜/s＞", which 2 turns into "</s>", is the end token as well.
-// Source: transformers/models/t5/tokenization_t5.py; tests/text compares 10,000 lines, and every Unicode code point.
+// Source: transformers/models/t5/tokenization_t5.py; tests/text compares 15,000 lines, and every Unicode code point.
 #pragma once
 #include <filesystem>
 #include <memory>
@@ -26,8 +25,7 @@ struct SentencePieceTokenizerOptions {
   int64_t max_length = 226;  // tokens the text encoder takes, eos included; at least 1
   int64_t eos_id = 1;        // put after a prompt
   int64_t pad_id = 0;        // fills up to max_length
-  // Ids below the model's number of pieces name those pieces; the others follow them without a gap (T5:
-  // <extra_id_0>...).
+  // Ids below the model's number of pieces name those pieces; the others follow them without a gap (<extra_id_0>...).
   std::vector<SpecialToken> special_tokens;
 };
 
