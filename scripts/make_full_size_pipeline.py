@@ -19,10 +19,11 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 warnings.simplefilter("ignore")
-from make_tiny_pipelines import COG_BETAS, SCALED_LINEAR, write_index, write_t5_tokenizer, write_tokenizer  # noqa: E402
+from make_tiny_pipelines import COG_BETAS_2B, COG_BETAS_5B, SCALED_LINEAR, write_index, write_t5_tokenizer, write_tokenizer  # noqa: E402
 
 SHARD_BYTES = 1_000_000_000
-COG_VAE = dict(down_block_types=("CogVideoXDownBlock3D",) * 4, up_block_types=("CogVideoXUpBlock3D",) * 4, block_out_channels=(128, 256, 256, 512), latent_channels=16, layers_per_block=3)
+COG_VAE = dict(down_block_types=("CogVideoXDownBlock3D",) * 4, up_block_types=("CogVideoXUpBlock3D",) * 4, block_out_channels=(128, 256, 256, 512),
+               latent_channels=16, layers_per_block=3)
 T5_XXL = dict(vocab_size=32128, d_model=4096, d_kv=64, d_ff=10240, num_layers=24, num_heads=64, feed_forward_proj="gated-gelu", is_encoder_decoder=False,
               use_cache=False, tie_word_embeddings=False)
 COG_2B = dict(num_attention_heads=30, num_layers=30, sample_height=60, sample_width=90, sample_frames=49)
@@ -37,11 +38,11 @@ PIPELINES = {
         scheduler=("DDIMScheduler", SCALED_LINEAR)),
     "cogvideox_2b": dict(
         transformer=("diffusers", "CogVideoXTransformer3DModel", COG_2B), vae=("diffusers", "AutoencoderKLCogVideoX", dict(COG_VAE, scaling_factor=1.15258426)),
-        text_encoder=("transformers", "T5EncoderModel", T5_XXL), scheduler=("CogVideoXDDIMScheduler", dict(COG_BETAS, snr_shift_scale=3.0))),
+        text_encoder=("transformers", "T5EncoderModel", T5_XXL), scheduler=("CogVideoXDDIMScheduler", COG_BETAS_2B)),
     "cogvideox_5b": dict(
         transformer=("diffusers", "CogVideoXTransformer3DModel", dict(COG_2B, num_attention_heads=48, num_layers=42, use_rotary_positional_embeddings=True)),
         vae=("diffusers", "AutoencoderKLCogVideoX", dict(COG_VAE, scaling_factor=0.7)),
-        text_encoder=("transformers", "T5EncoderModel", T5_XXL), scheduler=("CogVideoXDPMScheduler", dict(COG_BETAS, snr_shift_scale=1.0))),
+        text_encoder=("transformers", "T5EncoderModel", T5_XXL), scheduler=("CogVideoXDPMScheduler", COG_BETAS_5B)),
 }
 SMALL_TEXT = dict(num_layers=2, num_hidden_layers=2, d_ff=256, intermediate_size=256)
 

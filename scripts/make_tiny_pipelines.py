@@ -7,6 +7,7 @@ Writes OUTPUT/<name>_pipeline, diffusers folders that export_backbone.py takes l
 nothing; shapes, classes, file layout and numerics are those of ZeroScope, and for the last four of CogVideoX 2B, 5B, 1.5 and 5B.
 """
 import argparse
+import io
 import json
 import os
 import sys
@@ -140,22 +141,22 @@ COG_TRANSFORMER = dict(nano_2b=COG_NANO, nano_5b=dict(COG_NANO, use_rotary_posit
                        nano_15=dict(COG_NANO, use_rotary_positional_embeddings=True, patch_size_t=2, sample_height=16, sample_width=16),
                        mid_cog=dict(num_attention_heads=8, attention_head_dim=64, num_layers=8, text_embed_dim=256, max_text_seq_length=64,
                                     sample_height=16, sample_width=24, sample_frames=9, use_rotary_positional_embeddings=True))
-COG_VAE_NANO = dict(block_out_channels=(8, 8, 8), latent_channels=4, layers_per_block=1, norm_num_groups=4, sample_height=32, sample_width=48)      # 4x, time 4x
+COG_VAE_NANO = dict(block_out_channels=(8, 8, 8), latent_channels=4, layers_per_block=1, norm_num_groups=4, sample_height=32, sample_width=48)   # 4x, time 4x
 COG_VAE = dict(nano_2b=COG_VAE_NANO, nano_5b=dict(COG_VAE_NANO, scaling_factor=0.7), nano_15=dict(COG_VAE_NANO, scaling_factor=0.7),
-               mid_cog=dict(block_out_channels=(16, 32, 32, 64), latent_channels=16, layers_per_block=1, norm_num_groups=8, sample_height=128, sample_width=192, scaling_factor=0.7))   # 8x
+               mid_cog=dict(block_out_channels=(16, 32, 32, 64), latent_channels=16, layers_per_block=1, norm_num_groups=8,                              # 8x, time 4x
+                            sample_height=128, sample_width=192, scaling_factor=0.7))
 COG_TEXT = dict(d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
 COG_TEXTS = dict(nano_2b=COG_TEXT, nano_5b=COG_TEXT, nano_15=COG_TEXT, mid_cog=dict(d_model=256, d_kv=32, d_ff=512, num_layers=2, num_heads=8))
 COG_BETAS = dict(SCALED_LINEAR, set_alpha_to_one=True, steps_offset=0, prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing")
-COG_SCHEDULER = dict(nano_2b=("CogVideoXDDIMScheduler", dict(COG_BETAS, snr_shift_scale=3.0)), nano_5b=("CogVideoXDPMScheduler", dict(COG_BETAS, snr_shift_scale=1.0)),
-                     nano_15=("CogVideoXDDIMScheduler", dict(COG_BETAS, snr_shift_scale=1.0)), mid_cog=("CogVideoXDPMScheduler", dict(COG_BETAS, snr_shift_scale=1.0)))
+COG_BETAS_2B, COG_BETAS_5B = dict(COG_BETAS, snr_shift_scale=3.0), dict(COG_BETAS, snr_shift_scale=1.0)
+COG_SCHEDULER = dict(nano_2b=("CogVideoXDDIMScheduler", COG_BETAS_2B), nano_5b=("CogVideoXDPMScheduler", COG_BETAS_5B),
+                     nano_15=("CogVideoXDDIMScheduler", COG_BETAS_5B), mid_cog=("CogVideoXDPMScheduler", COG_BETAS_5B))
 EXTRA_IDS = 100
 
 
 def train_sentencepiece(path, normalization="nmt_nfkc"):
     """A small unigram model with T5's settings: <pad> 0, </s> 1, <unk> 2, no fall-back to bytes; the number of its pieces. The table of
     nmt_nfkc takes 240 KB."""
-    import io
-
     import sentencepiece
     out = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -176,15 +177,16 @@ def write_t5_tokenizer(folder, max_length, normalization):
     added = {str(i): token(text, False) for i, text in enumerate(("<pad>", "</s>", "<unk>"))}
     added |= {str(pieces + i): token(f"<extra_id_{EXTRA_IDS - 1 - i}>", True) for i in range(EXTRA_IDS)}
     (folder / "tokenizer_config.json").write_text(json.dumps(dict(
-        add_prefix_space=True, added_tokens_decoder=added, additional_special_tokens=[f"<extra_id_{i}>" for i in range(EXTRA_IDS)], clean_up_tokenization_spaces=True,
-        eos_token="</s>", extra_ids=EXTRA_IDS, legacy=True, model_max_length=max_length, pad_token="<pad>", sp_model_kwargs={}, tokenizer_class="T5Tokenizer",
+        add_prefix_space=True, added_tokens_decoder=added, additional_special_tokens=[f"<extra_id_{i}>" for i in range(EXTRA_IDS)],
+        clean_up_tokenization_spaces=True, eos_token="</s>", extra_ids=EXTRA_IDS, legacy=True, model_max_length=max_length, pad_token="<pad>", sp_model_kwargs={}, tokenizer_class="T5Tokenizer",
         unk_token="<unk>"), indent=2), encoding="utf-8")
     return pieces + EXTRA_IDS
 
 
 def write_index(folder, pipeline, **classes):
     import diffusers
-    (folder / "model_index.json").write_text(json.dumps({"_class_name": pipeline, "_diffusers_version": diffusers.__version__, **classes}, indent=2) + "\n", encoding="utf-8")
+    index = {"_class_name": pipeline, "_diffusers_version": diffusers.__version__, **classes}
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
 def write_cogvideox(name, folder, seed, **save_options):
@@ -196,8 +198,10 @@ def write_cogvideox(name, folder, seed, **save_options):
     torch.manual_seed(seed)
     transformer = give_weights(diffusers.CogVideoXTransformer3DModel(**COG_TRANSFORMER[name]))
     levels = len(COG_VAE[name]["block_out_channels"])
-    vae = give_weights(diffusers.AutoencoderKLCogVideoX(**COG_VAE[name], down_block_types=("CogVideoXDownBlock3D",) * levels, up_block_types=("CogVideoXUpBlock3D",) * levels))
-    text_encoder = give_weights(T5EncoderModel(T5Config(**COG_TEXTS[name], vocab_size=ids, feed_forward_proj="gated-gelu", is_encoder_decoder=False, use_cache=False)))
+    vae = give_weights(diffusers.AutoencoderKLCogVideoX(**COG_VAE[name], down_block_types=("CogVideoXDownBlock3D",) * levels,
+                                                        up_block_types=("CogVideoXUpBlock3D",) * levels))
+    text_encoder = give_weights(T5EncoderModel(T5Config(**COG_TEXTS[name], vocab_size=ids, feed_forward_proj="gated-gelu", is_encoder_decoder=False,
+                                                        use_cache=False)))
     scheduler_class, constants = COG_SCHEDULER[name]
     for part, model in (("transformer", transformer), ("vae", vae), ("text_encoder", text_encoder)):
         model.save_pretrained(folder / part, **save_options)

@@ -1,6 +1,7 @@
 """AutoencoderKLCogVideoX, chunk after chunk in time. A trace of a whole clip would hold one number of frames (and give wrong lengths for
 others without an error), so each kind of chunk is a method; what a chunk leaves for the next one is a flat list of tensors."""
 import torch
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import nn
 
 from .part import Case, Part, random
@@ -52,7 +53,6 @@ class CausalAutoencoder(nn.Module):
 
     def encode(self, pixels, tensors=None):
         hidden, cache = self.vae.encoder(pixels, conv_cache=self.nested(self.encode_paths, tensors))
-        from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
         posterior, cache = DiagonalGaussianDistribution(hidden), dict(leaves(cache))
         return posterior.mean, posterior.std, [cache[path] for path in self.encode_paths]
 
@@ -71,6 +71,10 @@ class CausalAutoencoder(nn.Module):
 def encoded(vae, pixels):
     posterior = vae.encode(pixels, return_dict=False)[0]
     return posterior.mean, posterior.std
+
+
+def decoded(vae, latents):
+    return vae.decode(latents, return_dict=False)[0]
 
 
 def chunked(name, following):
@@ -106,10 +110,10 @@ def causal_autoencoder_part(vae, rules, scale, dtype):
             found[f"{name}_next"] = (clips[rule["next"]], cache)
         return found
 
-    cases = {}
-    for name, expected, first, second in (("encode", encoded, (1, 5, 9, 13, 17, 25), (1, 9, 17)), ("decode", lambda vae, z: vae.decode(z, return_dict=False)[0], (1, 2, 3, 4, 5, 7), (1, 3, 5))):
-        lengths = [(n, 2, 3) for n in first] + [(n, 5, 4) for n in second]
-        clips = [(size, random(generator, shapes[name](*size), dtype).clamp(-1, 1)) for size in lengths]
-        what = "frames" if name == "encode" else "latent frames"
-        cases[name] = [Case(f"{n} {what} of {h}x{w} latents", (clip,), expected, chunked(name, rules[name]["next"])) for (n, h, w), clip in clips]
-    return Part(vae, CausalAutoencoder, examples, cases)
+    def cases(name, what, expected, small, large):
+        sizes = [(n, 2, 3) for n in small] + [(n, 5, 4) for n in large]
+        clips = [(size, random(generator, shapes[name](*size), dtype).clamp(-1, 1)) for size in sizes]
+        return [Case(f"{n} {what} of {h}x{w} latents", (clip,), expected, chunked(name, rules[name]["next"])) for (n, h, w), clip in clips]
+
+    return Part(vae, CausalAutoencoder, examples, {"encode": cases("encode", "frames", encoded, (1, 5, 9, 13, 17, 25), (1, 9, 17)),
+                                                   "decode": cases("decode", "latent frames", decoded, (1, 2, 3, 4, 5, 7), (1, 3, 5))})

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from .adapter_sites import all_sites
-from .causal_autoencoder import causal_autoencoder_part, chunk_rules, chunks
+from .causal_autoencoder import causal_autoencoder_part, chunk_rules
 from .failure import ExportError
 from .family import Family
 from .part import Case, Part, method, random, text_encoder_part
@@ -96,24 +96,15 @@ class CogVideoX(Family):
         for found, what in ((c.ofs_embed_dim, f"ofs_embed_dim {c.ofs_embed_dim}"), (c.use_learned_positional_embeddings, "learned positional embeddings"),
                             (c.in_channels != c.out_channels, f"{c.in_channels} channels in and {c.out_channels} out")):
             if found:
-                raise ExportError(f"{where} has {what}: an image-to-video or control model, and only text-to-video models can be exported: take CogVideoX-2b, -5b or 1.5-5B")
-        for key in ("shift_factor", "latents_mean", "latents_std"):
-            if getattr(vae, key) is not None:
-                raise ExportError(f"vae: {key} is set, and CogVideoX pipelines scale latents by scaling_factor alone: this VAE belongs to another kind of model")
-        for key in ("use_quant_conv", "use_post_quant_conv"):
-            if getattr(vae, key):
-                raise ExportError(f"vae: {key} is set, and no published CogVideoX autoencoder has that: this VAE belongs to another kind of model")
+                raise ExportError(f"{where} has {what}: an image-to-video or control model, and only text-to-video models can be exported: "
+                                  "take CogVideoX-2b, CogVideoX-5b or CogVideoX1.5-5B")
+        self.refuse_vae("shift_factor", "latents_mean", "latents_std", "use_quant_conv", "use_post_quant_conv")
         if vae.latent_channels != c.in_channels:
             raise ExportError(f"the autoencoder has {vae.latent_channels} latent channels and the transformer {c.in_channels}: the parts belong to different models")
         if text.d_model != c.text_embed_dim:
             raise ExportError(f"the text encoder is {text.d_model} wide and the transformer expects {c.text_embed_dim}: the parts belong to different models")
         if c.use_rotary_positional_embeddings and c.attention_head_dim % 16:
             raise ExportError(f"{where}: attention_head_dim {c.attention_head_dim} is no multiple of 16, which rotations over three axes need")
-
-    @property
-    def compression(self):
-        """Pixels per latent on each side: every encoder level but the last halves the size."""
-        return 2 ** (len(self.configs["autoencoder"].block_out_channels) - 1)
 
     @property
     def period(self):
@@ -162,9 +153,8 @@ class CogVideoX(Family):
                 raise ExportError(f"--{name} {value}: expected a positive multiple of {multiple}, the autoencoder's compression by the patch size")
             if c.patch_size_t and value > most * self.compression:
                 raise ExportError(f"--{name} {value}: this model's positions end at {most * self.compression}")
-        allowed = chunk_rules(self.period)["encode"]
-        if frames % self.period != 1 % self.period or chunks(frames, allowed["next"])[0] not in allowed["first"]:
-            below = max(1, frames - (frames - 1) % self.period)
+        if frames % self.period != 1 % self.period:
+            below = frames - (frames - 1) % self.period
             raise ExportError(f"--frames {frames}: expected 1 more than a multiple of {self.period}, such as {below} or {below + self.period}")
 
     def part(self, role, model, dtype):

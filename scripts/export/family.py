@@ -37,6 +37,17 @@ class Family:
         self.configs = {role: complete_config(classes[role], folder / self.parts[role][0]) for role in ROLES}
         self.check()
 
+    @property
+    def compression(self):
+        """Pixels per latent on each side: every level of the autoencoder but the last halves the size."""
+        return 2 ** (len(self.configs["autoencoder"].block_out_channels) - 1)
+
+    def refuse_vae(self, *keys):
+        """Settings of other kinds of autoencoders, which would need what nobody here does."""
+        for key in keys:
+            if getattr(self.configs["autoencoder"], key) not in (None, False):
+                raise ExportError(f"vae: {key} is set, and {self.shown} have no such setting: this VAE belongs to another kind of model")
+
     # What a kind says, from its configs alone. dtype is torch's.
     def check(self):
         """Raises ExportError if this model of the kind cannot be exported."""

@@ -8,8 +8,8 @@ from torch import nn
 
 @dataclass
 class Case:
-    """One comparison. `expected` and `found` get the model or the loaded file, then the inputs; they hold no reference to either, so that the
-    model can be freed in between. They return a tensor or a tuple of tensors."""
+    """One comparison. `expected` gets the model and the inputs, `found` the loaded file and the inputs; neither holds on to a module, so that the
+    model can be freed in between. Both return a tensor or a tuple of tensors."""
     label: str
     inputs: tuple
     expected: Callable
@@ -29,13 +29,14 @@ class Part:
 
 
 def method(name):
-    """The comparison of a wrapper's method with the file's method of the same name: (expected, found) but for the wrapper."""
+    """Calls the method of whatever module it gets."""
     return lambda module, *inputs: getattr(module, name)(*inputs)
 
 
 def same_method(name, wrap, cases):
-    """Cases, (label, inputs) each, that call the same method of the wrapped model and of the file."""
-    return [Case(label, inputs, lambda model, *given: getattr(wrap(model), name)(*given), method(name)) for label, inputs in cases]
+    """Cases, given as (label, inputs), that call the same method of the wrapped model and of the file."""
+    call = method(name)
+    return [Case(label, inputs, lambda model, *given: call(wrap(model), *given), call) for label, inputs in cases]
 
 
 def random(generator, shape, dtype):

@@ -74,7 +74,8 @@ def sentencepiece_tokenizer(source, target, vocabulary):
     tokenizer = transformers_tokenizer("T5Tokenizer", source)
     for i, piece in enumerate(pieces):
         if tokenizer.convert_ids_to_tokens(i) != piece:
-            raise ExportError(f"{source}: id {i} is {piece!r} in spiece.model and {tokenizer.convert_ids_to_tokens(i)!r} for transformers: the files belong to different tokenizers")
+            other = tokenizer.convert_ids_to_tokens(i)
+            raise ExportError(f"{source}: id {i} is {piece!r} in spiece.model and {other!r} for transformers: the files belong to different tokenizers")
     if tokenizer.unk_token_id != 2 or tokenizer.padding_side != "right":
         raise ExportError(f"{source}: unk is {tokenizer.unk_token_id} and padding goes {tokenizer.padding_side}: expected 2 and right, as T5 has it")
     special = []

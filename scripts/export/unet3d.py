@@ -5,7 +5,7 @@ from torch import nn
 from .adapter_sites import all_sites
 from .failure import ExportError
 from .family import Family
-from .part import Case, Part, random, same_method, text_encoder_part
+from .part import Part, random, same_method, text_encoder_part
 from .tokenizer_files import clip_tokenizer
 
 
@@ -58,17 +58,10 @@ class UNet3D(Family):
     gate_init = "uniform"
 
     def check(self):
-        unet, vae, text = (self.configs[role] for role in ("denoiser", "autoencoder", "text_encoder"))
-        for key in ("shift_factor", "latents_mean", "latents_std"):
-            if getattr(vae, key) is not None:
-                raise ExportError(f"vae: {key} is set, and UNet3D pipelines scale latents by scaling_factor alone: this VAE belongs to another kind of model")
+        self.refuse_vae("shift_factor", "latents_mean", "latents_std")
+        unet, text = self.configs["denoiser"], self.configs["text_encoder"]
         if text.hidden_size != unet.cross_attention_dim:
             raise ExportError(f"the text encoder is {text.hidden_size} wide and the UNet expects {unet.cross_attention_dim}: the parts belong to different models")
-
-    @property
-    def compression(self):
-        """Pixels per latent on each side: every encoder level but the last halves the size."""
-        return 2 ** (len(self.configs["autoencoder"].block_out_channels) - 1)
 
     def denoiser(self):
         return {"inputs": ["latents", "timestep", "prompt_embedding"], "layout": "BCFHW", "in_channels": self.configs["denoiser"].in_channels,
@@ -98,17 +91,15 @@ class UNet3D(Family):
                 raise ExportError(f"--{name} {value}: expected a positive multiple of {self.compression}, the autoencoder's compression")
 
     def part(self, role, model, dtype):
-        return {"denoiser": self.denoiser_part, "autoencoder": self.autoencoder_part,
-                "text_encoder": lambda m, _: text_encoder_part(m, self.max_length())}[role](model, dtype)
-
-    def max_length(self):
-        return self.configs["text_encoder"].max_position_embeddings
+        if role == "text_encoder":
+            return text_encoder_part(model, self.configs[role].max_position_embeddings)
+        return {"denoiser": self.denoiser_part, "autoencoder": self.autoencoder_part}[role](model, dtype)
 
     def denoiser_part(self, unet, dtype):
         """Odd latent sizes make the trace take the symbolic up-sampling branch, which serves every size."""
         config = self.configs["denoiser"]
         down = 2 ** (len(config.block_out_channels) - 1)
-        tokens = self.max_length()
+        tokens = self.configs["text_encoder"].max_position_embeddings
         generator = torch.Generator().manual_seed(3)
         if dtype == torch.float32:
             shapes = [(1, 1, down, down, tokens), (2, 3, down + 1, 2 * down + 1, 7), (1, 4, 2 * down, 3 * down, tokens),

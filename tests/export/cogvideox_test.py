@@ -8,7 +8,7 @@ from unittest import mock
 import torch
 from exporting import WORK, Refusals, edit_json, edit_weights, run, write_quietly
 
-from export import causal_autoencoder, cogvideox, selfcheck
+from export import causal_autoencoder, cogvideox, manifest, selfcheck
 
 KINDS = ("nano_2b", "nano_5b", "nano_15")
 
@@ -83,6 +83,11 @@ class Exports(unittest.TestCase):
                          {"file": "text_encoder.pt", "dtype": "float32", "max_length": 16, "attention_mask": False, "embedding_width": 16})
         self.assertEqual(m["preferred"], {"height": 32, "width": 48, "frames": 9, "fps": 8, "steps": 50, "guidance": 6.0, "guidance_schedule": "constant"})
 
+    def test_clipping_is_off_whatever_the_scheduler_says(self):
+        from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler, DDIMScheduler
+        for scheduler, clips in ((CogVideoXDDIMScheduler(), False), (CogVideoXDPMScheduler(), False), (DDIMScheduler(), True)):   # all have clip_sample = True
+            self.assertEqual(manifest.schedule(scheduler)["clip_sample"], clips)
+
     def test_what_differs_between_kinds(self):
         five, fifteen = self.manifests["nano_5b"], self.manifests["nano_15"]
         rope = {"kind": "rope_3d", "head_dim": 16, "theta": 10000.0, "patch": 2}
@@ -147,9 +152,9 @@ class Exports(unittest.TestCase):
         self.assertGreater(len(list((folder / "transformer").glob("*-of-*.safetensors"))), 1)
         code, log = run(folder, WORK / "mixed", "--dtype", "bf16", "--autoencoder-dtype", "fp32", "--text-dtype", "fp16", "--height", "64", "--frames", "17", "--fps", "12")
         self.assertEqual(code, 0, log)
-        manifest = json.loads((WORK / "mixed/bundle.json").read_text())
-        self.assertEqual([manifest[part]["dtype"] for part in ("denoiser", "autoencoder", "text")], ["bfloat16", "float32", "float16"])
-        self.assertEqual([manifest["preferred"][key] for key in ("height", "width", "frames", "fps")], [64, 64, 17, 12])
+        mixed = json.loads((WORK / "mixed/bundle.json").read_text())
+        self.assertEqual([mixed[part]["dtype"] for part in ("denoiser", "autoencoder", "text")], ["bfloat16", "float32", "float16"])
+        self.assertEqual([mixed["preferred"][key] for key in ("height", "width", "frames", "fps")], [64, 64, 17, 12])
         for name, dtypes in (("denoiser", {torch.bfloat16}), ("autoencoder", {torch.float32}), ("text_encoder", {torch.float16, torch.float32})):   # fp32: T5's wo
             self.assertEqual({p.dtype for p in self.file("mixed", name).parameters()}, dtypes, name)
         self.assertEqual(self.file("mixed", "text_encoder")(torch.ones(1, 4, dtype=torch.int64)).dtype, torch.float16)
@@ -189,7 +194,7 @@ class Failures(Refusals):
 
     def test_foreign_vae_settings(self):
         self.config("vae", use_quant_conv=True)
-        self.assert_refused("vae: use_quant_conv is set")
+        self.assert_refused("vae: use_quant_conv is set", "CogVideoX text-to-video pipelines")
         self.config("vae", use_quant_conv=False, latents_mean=[0.0] * 4)
         self.assert_refused("vae: latents_mean is set")
 
