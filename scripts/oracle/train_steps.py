@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Repeats the first steps of a training run with the real diffusers classes and GLoRA in plain PyTorch, drawing what the run drew.
 
-    train_steps.py DIFFUSERS_DIR RUN/config.json --steps 10 --output OUT [--cache FOLDER]
+    train_steps.py DIFFUSERS_DIR RUN/config.json [--steps 10] --output OUT [--cache FOLDER]
 
 Writes OUT/losses.json ({"losses": [one a step], "items": [[{kind, path, timestep, loss}]]}) and OUT/adapter.safetensors (keys
 <path>.lora_{down,up,gate}). Without --cache images and videos are read by PIL and PyAV and encoded by the real autoencoder; with it the
@@ -133,14 +133,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pipeline", type=Path)
     parser.add_argument("config", type=Path, help="the run's resolved config.json")
-    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--steps", type=int, help="default: the whole run")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--cache", type=Path, help="the run's data.cache folder")
     arguments = parser.parse_args()
     from safetensors.torch import save_file
     config, family = read_json(arguments.config), open_pipeline(arguments.pipeline)
     posteriors = training_data.CachedPosteriors(arguments.cache) if arguments.cache else training_data.ComputedPosteriors(family)
-    adapters, losses, told = train(config, family, posteriors, arguments.steps)
+    adapters, losses, told = train(config, family, posteriors, arguments.steps or config["train"]["steps"])
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "losses.json").write_text(json.dumps({"losses": losses, "items": told}, indent=1))
     save_file(glora.named_tensors(adapters), arguments.output / "adapter.safetensors")

@@ -10,6 +10,9 @@ began=$(date +%s%N)
 succeeds "uninterrupted run" train --set run.name=whole
 whole_ms=$((($(date +%s%N) - began) / 1000000))
 
+steps_done() { cat "$work/runs/killed/metrics.jsonl" 2>/dev/null | wc -l; }
+
+# Every other kill waits for a step of this process, so that not only start-up is hit where steps are fast.
 kills=0 tries=0
 while [ $kills -lt 10 ]; do
   tries=$((tries + 1))
@@ -17,6 +20,10 @@ while [ $kills -lt 10 ]; do
   "$JOINTTUNER" train --config "$work/config.json" --set run.name=killed --resume >"$work/out" 2>"$work/err" &
   process=$!
   delay_ms=$((RANDOM * whole_ms / 32768 / 3 + 50))
+  if [ $((tries % 2)) -eq 0 ]; then
+    delay_ms=$((RANDOM * whole_ms / 32768 / 10)) before=$(steps_done)
+    while [ "$(steps_done)" = "$before" ] && kill -0 $process 2>/dev/null; do sleep 0.01; done
+  fi
   sleep "$(printf '%d.%03d' $((delay_ms / 1000)) $((delay_ms % 1000)))"
   if kill -9 $process 2>/dev/null; then kills=$((kills + 1)); fi
   wait $process 2>/dev/null

@@ -16,7 +16,7 @@ END
 oracles=
 # Closer than compare.py's own limits: rounding gives 1e-6 here, and some settings (gate pooling) change the latents by no more than 1e-3.
 
-# training NAME SECTIONS: ten steps here and there. With seed 3 the first item is the clip. A picture has one frame, so temporal
+# training NAME SECTIONS: the run here and there. With seed 3 the first item is the clip. A picture has one frame, so temporal
 # attention has one token and the gradients of its to_q and to_k are 0 in exact arithmetic; what is computed is rounding noise, and
 # AdamW (epsilon 1e-8), before it has seen a clip's gradient, makes whole steps of it. Two programs then differ there by 3e-3.
 training() {
@@ -31,7 +31,7 @@ training() {
 }
 JSON
   succeeds "train $name" "$JOINTTUNER" train --config "$work/$name.json"
-  oracles+="$(line train_steps.py "$pipeline" "$work/runs/$name/config.json" --steps 10 --output "$work/oracle_$name")
+  oracles+="$(line train_steps.py "$pipeline" "$work/runs/$name/config.json" --output "$work/oracle_$name")
 $(line compare.py training "$work/runs/$name" "$work/oracle_$name" --loss 1e-5 --title "training, $name")
 "
 }
@@ -39,7 +39,7 @@ $(line compare.py training "$work/runs/$name" "$work/oracle_$name" --loss 1e-5 -
 training zeroscope '"adapter": {"rank": 4, "gate_pooling": "batch"}, "train": {"steps": 10, "checkpoint_every": 0}'
 training cogvideox '"adapter": {"rank": 4, "gate_pooling": "batch"}, "loss": {"video_weight": 1}, "train": {"steps": 10, "checkpoint_every": 0, "learning_rate": 2e-4, "beta2": 0.95, "gradient_clip": 0.03}'
 training ours '"adapter": {"rank": 4}, "train": {"steps": 10, "checkpoint_every": 0, "batch": 2, "accumulation": 2, "gradient_clip": 0.08, "learning_rate_schedule": "cosine", "warmup_steps": 3}'
-training plain_lora '"adapter": {"rank": 4, "gate": false, "dropout": 0}, "loss": {"video": "diffusion", "video_weight": 1}, "train": {"steps": 10, "checkpoint_every": 0}'
+training plain_lora '"adapter": {"rank": 4, "gate": false, "dropout": 0}, "loss": {"video": "diffusion", "video_weight": 1}, "train": {"steps": 4, "checkpoint_every": 0}'
 
 # Published lists, there and back.
 succeeds "import" "$JOINTTUNER" convert "$work/list.pt" "$work/imported.safetensors" --backbone "$BUNDLE"
