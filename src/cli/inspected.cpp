@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "adapter_source.h"
 #include "facts.h"
 #include "jointtuner/adapter/adapter_file.h"
@@ -11,6 +13,7 @@
 #include "jointtuner/base/safetensors.h"
 #include "jointtuner/base/sha256.h"
 #include "jointtuner/base/shape.h"
+#include "jointtuner/inject/graph_program.h"
 #include "jointtuner/sample/latents_file.h"
 #include "jointtuner/train/checkpoint.h"
 
@@ -20,6 +23,21 @@ namespace {
 namespace fs = std::filesystem;
 
 Json described(const char* kind, const fs::path& path) { return {{"kind", kind}, {"path", path.string()}}; }
+
+/// Of gated adapters at the usual ranks, as far as the sites allow them.
+Json parameters_by_rank(const backbone::Bundle& bundle) {
+  const inject::GraphProgram program(bundle, at::kCPU);
+  Json out = Json::object();
+  for (const int64_t rank : {8, 32, 128}) {
+    int64_t total = 0, most = rank;
+    for (const adapter::Site& site : program.sites()) {
+      total += parameters(site, rank, /*gated=*/true);
+      most = std::min({most, site.in_features, site.out_features});
+    }
+    if (most == rank) out[fmt::format("rank {}", rank)] = total;
+  }
+  return out;
+}
 
 Json bundle_of(const fs::path& path) {
   const auto bundle = backbone::Bundle::open(path, backbone::Verify::contents);
@@ -35,6 +53,7 @@ Json bundle_of(const fs::path& path) {
       std::holds_alternative<backbone::ClipBpeManifest>(m.text.tokenizer) ? "CLIP's byte pairs" : "SentencePiece",
       m.text.max_length);
   for (const auto& rule : m.denoiser.adapter_rules) out["sites"][rule.group] = rule.sites;
+  out["adapter parameters"] = parameters_by_rank(bundle);
   for (const auto& [name, file] : m.files) out["files"][name] = {{"bytes", file.bytes}, {"sha256", file.sha256}};
   out["exporter"] = m.exporter;
   out["verified"] = "all files have the SHA-256 that bundle.json states";

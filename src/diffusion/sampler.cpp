@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -76,7 +77,8 @@ StepCoefficients ddim_coefficients(const NoiseSchedule& schedule, double a, doub
   const Conversion convert = conversion(schedule.prediction_type(), a);
   // At a = 1 nothing is noise yet (inversion's first step), and the ratio below would be 0 / 0; eta is 0 there.
   const double sigma = eta == 0 ? 0 : eta * std::sqrt((1 - next_a) / (1 - a)) * std::sqrt(1 - a / next_a);
-  const double direction = std::sqrt(1 - next_a - sigma * sigma);
+  // With eta 1 from pure noise (a = 0) nothing is left of it, and rounding may give less than that.
+  const double direction = std::sqrt(std::max(0.0, 1 - next_a - sigma * sigma));
   StepCoefficients c;
   c.x0_from_latents = convert.x0_from_latents;
   c.x0_from_prediction = convert.x0_from_prediction;

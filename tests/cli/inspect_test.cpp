@@ -22,7 +22,8 @@ FOR_ALL_FAMILIES(Inspect);
 TEST_P(Inspect, adapter) {
   const json found = inspected(trained().adapter());
   int64_t sites = 0;
-  for (const json& rule : manifest()["denoiser"]["adapter_rules"]) sites += rule["sites"].get<int64_t>();
+  const json stated = manifest();
+  for (const json& rule : stated["denoiser"]["adapter_rules"]) sites += rule["sites"].get<int64_t>();
   EXPECT_EQ(found["kind"], "adapter");
   EXPECT_EQ(found["rank"], 2);
   EXPECT_EQ(found["step"], 2);

@@ -70,7 +70,7 @@ TEST(RunConfig, an_empty_object_gives_the_defaults) {
   EXPECT_EQ(run_config_text(config), run_config_text(RunConfig{}));
   EXPECT_EQ(config.adapter.rank, 32);
   EXPECT_EQ(config.train.learning_rate, 5e-4);
-  EXPECT_EQ(config.sample.guidance, 12.0);
+  EXPECT_EQ(config.sample.guidance, 0);  // the bundle's
 }
 
 TEST(RunConfig, writing_then_reading_is_the_identity_for_every_field) {

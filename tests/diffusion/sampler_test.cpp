@@ -169,6 +169,22 @@ TEST(Sampler, PerfectDenoiserGivesTheCleanLatents) {
   }
 }
 
+// All that DDIM with eta 1 keeps of pure noise is nothing, which rounding must not turn into the root of less.
+TEST(Sampler, StochasticDdimFromPureNoise) {
+  const Tensor clean = wave(2).to(at::kDouble), start = wave(0.5).to(at::kDouble);
+  for (const ScheduleConstants& constants : {zero_snr(1), zero_snr(3)}) {
+    const NoiseSchedule schedule(constants);
+    for (int64_t steps = 1; steps <= 10; ++steps) {
+      if (schedule.train_timesteps() % steps != 0) continue;  // else the last step keeps some noise
+      SamplerSettings s = settings(steps);
+      s.eta = 1;
+      s.noise = golden_noise;
+      const Tensor found = sample_ddim(schedule, perfect_denoiser(schedule, clean), start, s);
+      EXPECT_LT(relative_difference(found, clean), 1e-9) << constants.snr_shift << " " << steps;
+    }
+  }
+}
+
 TEST(Sampler, InversionIsUndoneBySampling) {
   // A constant noise prediction makes DDIM exact in both directions.
   const NoiseSchedule schedule(zeroscope());

@@ -56,6 +56,7 @@ class NanoSampling : public ::testing::TestWithParam<testing::Family> {
     options.frames = GetParam().frames;
     options.height = GetParam().height;
     options.width = GetParam().width;
+    options.fps = 8;
     return options;
   }
   /// [1,C,F,h,w] of the noise that such a video begins with, and the frames of its result.
