@@ -24,6 +24,9 @@ class Autoencoder2d final : public AutoencoderKind {
         encode_(module_, "encode", device),
         decode_(module_, "decode", device) {}
 
+  int64_t encoded_frames(int64_t frames) const override { return frames; }
+  int64_t decoded_frames(int64_t latent_frames) const override { return latent_frames; }
+
   void encode(const Tensor& clip, const AutoencoderOptions& options, Posterior& into) const override {
     const int64_t factor = latents_.spatial_compression;
     const Tiling tiling(clip.size(2) / factor, clip.size(3) / factor, options.encode_tile_px / factor,
@@ -46,9 +49,6 @@ class Autoencoder2d final : public AutoencoderKind {
       store_posterior(tiling.blended(1, encoded), tiled, frame, into);
     }
   }
-
-  int64_t encoded_frames(int64_t frames) const override { return frames; }
-  int64_t decoded_frames(int64_t latent_frames) const override { return latent_frames; }
 
   void decode(const Tensor& latents, const AutoencoderOptions& options, const Take& take) const override {
     const int64_t factor = latents_.spatial_compression;

@@ -30,7 +30,7 @@ std::string nearest_lengths(const ChunkRule& rule, int64_t frames) {
   const auto fits = [&](int64_t n) { return !chunk_lengths(rule, n).empty(); };
   int64_t below = frames, above = frames;
   while (below > 0 && !fits(below)) --below;
-  // Every length is one of `first` plus a multiple of `next`, or none above them is.
+  // Up to `next` only `first` itself fits; from there on what fits repeats every `next` frames, if anything does.
   const int64_t most = std::max(frames, rule.first.back()) + rule.first.back() + rule.next;
   while (above <= most && !fits(above)) ++above;
   std::string text = below > 0 ? fmt::format("{}", below) : "";
@@ -116,6 +116,15 @@ class AutoencoderCausal3d final : public AutoencoderKind {
   AutoencoderCausal3d(const Bundle& bundle, at::Device device)
       : AutoencoderCausal3d(bundle, bundle.manifest(), device) {}
 
+  int64_t encoded_frames(int64_t frames) const override {
+    encode_.chunks(frames);
+    return (frames - 1) / latents_.temporal_compression + 1;
+  }
+  int64_t decoded_frames(int64_t latent_frames) const override {
+    decode_.chunks(latent_frames);
+    return (latent_frames - 1) * latents_.temporal_compression + 1;
+  }
+
   void encode(const Tensor& clip, const AutoencoderOptions& options, Posterior& into) const override {
     const int64_t factor = latents_.spatial_compression;
     const Tiling tiling(clip.size(2) / factor, clip.size(3) / factor, options.encode_tile_px / factor,
@@ -138,15 +147,6 @@ class AutoencoderCausal3d final : public AutoencoderKind {
       store_posterior(tiling.blended(1, encoded).squeeze(0).transpose(0, 1), tiled, frame, into);
       frame += frames;
     }
-  }
-
-  int64_t encoded_frames(int64_t frames) const override {
-    encode_.chunks(frames);
-    return (frames - 1) / latents_.temporal_compression + 1;
-  }
-  int64_t decoded_frames(int64_t latent_frames) const override {
-    decode_.chunks(latent_frames);
-    return (latent_frames - 1) * latents_.temporal_compression + 1;
   }
 
   void decode(const Tensor& latents, const AutoencoderOptions& options, const Take& take) const override {

@@ -55,8 +55,8 @@ DecodedClip decode_within_memory(const Autoencoder& autoencoder, const Tensor& l
     if (!next) {
       throw OutOfMemory(fmt::format(
           "decoding latents {} on {} ran out of memory in {}, and smaller tiles do not help: {}. Close other "
-          "programs that use its memory or decode the latents on another device (jointtuner decode --device "
-          "cpu).",
+          "programs that use its memory, or decode the saved latents on another device with jointtuner "
+          "decode --device.",
           shape_text(latents.sizes()), autoencoder.device().str(), bounds_text(bounds, slices), failure));
     }
     log_warning(fmt::format("decoding ran out of memory in {}; trying again in {} ({})", bounds_text(bounds, slices),

@@ -22,7 +22,6 @@
 #include <algorithm>
 #include <cstring>
 #include <iterator>
-#include <new>
 #include <string_view>
 
 #include "jointtuner/backbone/traced_graph.h"
@@ -49,10 +48,6 @@ std::string one_line(const std::exception& error) {
 }
 
 bool is_out_of_memory(const std::exception& error) {
-  if (dynamic_cast<const std::bad_alloc*>(&error) || dynamic_cast<const c10::OutOfMemoryError*>(&error) ||
-      dynamic_cast<const OutOfMemory*>(&error)) {
-    return true;
-  }
   // In this order: CUDA's allocator and run-time library, LibTorch's on the CPU, C++'s, and the libraries that take
   // work space of their own.
   constexpr std::string_view kTexts[] = {"out of memory", "DefaultCPUAllocator: can't allocate memory",

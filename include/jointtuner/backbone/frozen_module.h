@@ -21,8 +21,8 @@ namespace jointtuner::backbone {
 // call stack.
 std::string one_line(const std::exception& error);
 
-// Whether an exception says that the device or the host has no memory left. LibTorch has a type for some of these only,
-// and its interpreter drops the type of all, so the message decides.
+// Whether an exception says that the device or the host has no memory left. The message decides: LibTorch has a type for
+// some of these only, and its interpreter drops the type of all.
 bool is_out_of_memory(const std::exception& error);
 
 // A method the file must have, and how many arguments it takes (without self; a list is one).
