@@ -4,7 +4,7 @@
     scripts/make_tiny_pipelines.py WORK --only nano
     scripts/export_backbone.sh WORK/nano_pipeline tests/goldens/nano_bundle
     scripts/goldens/backbone.py WORK/nano_pipeline tests/goldens
-    scripts/goldens/backbone.py WORK/nano_2b_pipeline tests/goldens     (and nano_5b, made with --only nano_2b, nano_5b)
+    scripts/goldens/backbone.py WORK/nano_2b_pipeline tests/goldens     (nano_5b alike; made with --only nano_2b --only nano_5b)
 
 Writes backbone/{autoencoder,text}.safetensors and inject/{denoiser,gradients}.safetensors; for a CogVideoX pipeline, e.g. nano_2b_pipeline,
 backbone/autoencoder_nano_2b.safetensors only. Nothing here shares code with jointtuner: sites
