@@ -1,15 +1,15 @@
 """What jointtuner is measured against: the same work in Python, eager, with the diffusers model and GLoRA as torch modules.
 
-usage: eager.py MODE PIPELINE_DIR [VIDEO]
-MODE: train | train-checkpointed | frozen | sample | decode | run STEPS   (see bench/README.md)
-Prints `ready`, then for every line on standard input does one unit of work and prints the seconds it took.
-`run STEPS` prints `ready` and takes STEPS checkpointed training steps at once.
+usage: eager.py MODE PIPELINE_DIR FRAMES HEIGHT WIDTH     MODE: train | train-checkpointed | frozen | sample | run
+       eager.py decode VIDEO
+Prints `ready`, then for every line on standard input does one unit of work and prints the seconds it took (bench/README.md).
+`run` prints `ready` and takes three checkpointed training steps at once.
 """
 import sys
 import time
 
 mode, source = sys.argv[1], sys.argv[2]
-FRAMES, LATENT, TOKENS, RANK, SAMPLING_STEPS = 8, 32, 77, 32, 4
+RANK, SAMPLING_STEPS, RUN_STEPS = 32, 4, 3
 DECODE_FRAMES, DECODE_FPS, DECODE_SIZE = 16, 8, 256
 
 
@@ -28,7 +28,7 @@ def decode():
     import numpy as np
 
     def unit():
-        with av.open(sys.argv[3]) as container:
+        with av.open(source) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             wanted, picked, before = 0, [], None
@@ -62,13 +62,74 @@ if mode == "decode":
     sys.exit()
 
 import math
+from pathlib import Path
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from diffusers import DDIMScheduler, UNet3DConditionModel
 
 torch.set_num_threads(2)
+frames, height, width = (int(n) for n in sys.argv[3:6])
+
+
+class UNet3D:
+    """What differs between the backbones, here and in CogVideoX. Latents are as the pipeline holds them."""
+    folder = "unet"
+    rules = {"Transformer2DModel": ("attn1", "ff"), "TransformerTemporalModel": ("attn1", "attn2", "ff")}
+    # the published trainer's segments: each resnet, temporal convolution, spatial and temporal transformer
+    segments = ("ResnetBlock2D", "TemporalConvLayer", "Transformer2DModel", "TransformerTemporalModel")
+    guidance, video_weight = 12, 10
+
+    def __init__(self):
+        from diffusers import DDIMScheduler, UNet3DConditionModel
+        self.model = UNet3DConditionModel.from_pretrained(source, subfolder="unet")
+        self.scheduler = DDIMScheduler.from_pretrained(source, subfolder="scheduler")
+        self.latents = torch.randn(1, 4, frames, height // 8, width // 8)
+        self.prompt = torch.randn(1, 77, self.model.config.cross_attention_dim)
+        self.shift_shape = (1, 1, 1, height // 8, width // 8)
+
+    def predict(self, x, t, prompt):
+        return self.model(x, t, encoder_hidden_states=prompt, return_dict=False)[0]
+
+    def target(self, x0, noise, a):
+        return noise
+
+    def step(self, prediction, n, x):
+        """As the pipeline does: the scheduler works on frames as a batch."""
+        b, c, f, h, w = x.shape
+        flat = (z.permute(0, 2, 1, 3, 4).reshape(b * f, c, h, w) for z in (prediction, x))
+        found = self.scheduler.step(next(flat), self.scheduler.timesteps[n], next(flat)).prev_sample
+        return found[None].reshape(b, f, c, h, w).permute(0, 2, 1, 3, 4)
+
+
+class CogVideoX:
+    folder = "transformer"
+    rules = {"CogVideoXBlock": ("attn1", "ff")}
+    segments = ("CogVideoXBlock",)
+    guidance, video_weight = 6, 1
+
+    def __init__(self):
+        from diffusers import CogVideoXDPMScheduler, CogVideoXTransformer3DModel
+        from diffusers.models.embeddings import get_3d_rotary_pos_embed
+        self.model = CogVideoXTransformer3DModel.from_pretrained(source, subfolder="transformer")
+        self.scheduler = CogVideoXDPMScheduler.from_pretrained(source, subfolder="scheduler")
+        c = self.model.config
+        self.latents = torch.randn(1, (frames - 1) // 4 + 1, c.in_channels, height // 8, width // 8)
+        self.prompt = torch.randn(1, c.max_text_seq_length, c.text_embed_dim)
+        self.shift_shape = (1, 1, 1, height // 8, width // 8)
+        grid = (height // 16, width // 16)
+        self.rotary = get_3d_rotary_pos_embed(c.attention_head_dim, ((0, 0), grid), grid, self.latents.shape[1])
+
+    def predict(self, x, t, prompt):
+        return self.model(x, prompt, t.expand(len(x)), image_rotary_emb=self.rotary, return_dict=False)[0]
+
+    def target(self, x0, noise, a):
+        return a.sqrt() * noise - (1 - a).sqrt() * x0
+
+    def step(self, prediction, n, x):
+        timesteps = self.scheduler.timesteps
+        found, self.x0 = self.scheduler.step(prediction, self.x0 if n else None, timesteps[n], timesteps[n - 1] if n else None, x, return_dict=False)
+        return found
 
 
 class GLoRA(nn.Module):
@@ -88,10 +149,9 @@ class GLoRA(nn.Module):
         return self.linear(x) + update * gate
 
 
-def inject(unet):
-    rules = {"Transformer2DModel": ("attn1", "ff"), "TransformerTemporalModel": ("attn1", "attn2", "ff")}
+def inject(model, rules):
     paths = []
-    for name, module in unet.named_modules():
+    for name, module in model.named_modules():
         names = rules.get(type(module).__name__)
         if names:
             paths += [f"{name}.{below}" for below, linear in module.named_modules()
@@ -99,57 +159,47 @@ def inject(unet):
     adapters = []
     for path in paths:
         parent, _, leaf = path.rpartition(".")
-        glora = GLoRA(unet.get_submodule(path))
-        setattr(unet.get_submodule(parent), leaf, glora)
+        glora = GLoRA(model.get_submodule(path))
+        setattr(model.get_submodule(parent), leaf, glora)
         adapters.append(glora)
     return adapters
 
 
-def checkpoint_segments(unet):
-    """The published trainer's segments: each resnet, temporal convolution, spatial and temporal transformer."""
+def checkpoint_segments(model, kinds):
     from torch.utils.checkpoint import checkpoint
-    kinds = ("ResnetBlock2D", "TemporalConvLayer", "Transformer2DModel", "TransformerTemporalModel")
-    for module in unet.modules():
+    for module in model.modules():
         if type(module).__name__ in kinds:
             plain = module.forward
             module.forward = lambda *a, _plain=plain, **k: checkpoint(_plain, *a, use_reentrant=False, **k)
 
 
-unet = UNet3DConditionModel.from_pretrained(source, subfolder="unet").eval().requires_grad_(False)
 torch.manual_seed(0)
-latents = torch.randn(1, 4, FRAMES, LATENT, LATENT)
-prompt = torch.randn(1, TOKENS, unet.config.cross_attention_dim)
-scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, steps_offset=1)
-alphas = scheduler.alphas_cumprod
+backbone = next(kind for kind in (UNet3D, CogVideoX) if (Path(source) / kind.folder).is_dir())()
+model, latents, prompt = backbone.model.eval().requires_grad_(False), backbone.latents, backbone.prompt
+alphas = backbone.scheduler.alphas_cumprod.float()
 
 if mode == "frozen":
     def unit():
         x = latents.clone().requires_grad_(True)
-        unet(x, torch.tensor([500]), prompt).sample.sum().backward()
+        backbone.predict(x, torch.tensor([500]), prompt).sum().backward()
     serve(unit)
     sys.exit()
 
-adapters = inject(unet)
+adapters = inject(model, backbone.rules)
 if mode == "sample":
     @torch.no_grad()
     def unit():
-        scheduler.set_timesteps(SAMPLING_STEPS)
+        backbone.scheduler.set_timesteps(SAMPLING_STEPS)
         x, embeddings = latents, torch.cat([prompt, prompt])
-        for t in scheduler.timesteps:
-            pair = unet(torch.cat([x, x]), t, encoder_hidden_states=embeddings, return_dict=False)[0]
-            unconditional, conditional = pair.chunk(2)
-            prediction = unconditional + 12 * (conditional - unconditional)
-            # as the pipeline does: the scheduler works on frames as a batch
-            b, c, f, h, w = x.shape
-            flat = x.permute(0, 2, 1, 3, 4).reshape(b * f, c, h, w)
-            step = prediction.permute(0, 2, 1, 3, 4).reshape(b * f, c, h, w)
-            x = scheduler.step(step, t, flat).prev_sample[None].reshape(b, f, c, h, w).permute(0, 2, 1, 3, 4)
+        for n, t in enumerate(backbone.scheduler.timesteps):
+            unconditional, conditional = backbone.predict(torch.cat([x, x]), t, embeddings).chunk(2)
+            x = backbone.step(unconditional + backbone.guidance * (conditional - unconditional), n, x)
         return SAMPLING_STEPS
     serve(unit)
     sys.exit()
 
 if mode in ("train-checkpointed", "run"):
-    checkpoint_segments(unet)
+    checkpoint_segments(model, backbone.segments)
 for glora in adapters:
     glora.train()
 parameters = [p for glora in adapters for p in glora.parameters(recurse=False)]
@@ -160,9 +210,9 @@ def training_step():
     timestep = torch.randint(0, 1000, (1,))
     noise = torch.randn_like(latents)
     a = alphas[timestep].view(-1, 1, 1, 1, 1)
-    prediction = unet(a.sqrt() * latents + (1 - a).sqrt() * noise, timestep, prompt).sample
-    shift = torch.randn(1, 1, 1, LATENT, LATENT)
-    loss = 10 * F.mse_loss(prediction + shift, noise)
+    prediction = backbone.predict(a.sqrt() * latents + (1 - a).sqrt() * noise, timestep, prompt)
+    shift = torch.randn(backbone.shift_shape)
+    loss = backbone.video_weight * F.mse_loss(prediction + shift, backbone.target(latents, noise, a))
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -170,7 +220,7 @@ def training_step():
 
 if mode == "run":
     print("ready", flush=True)
-    for _ in range(int(sys.argv[3])):
+    for _ in range(RUN_STEPS):
         training_step()
 else:
     serve(training_step)

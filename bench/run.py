@@ -1,7 +1,10 @@
-"""Runs every pair of bench/README.md and prints a table of ratios. usage: run.py WORK_DIR NATIVE JOINTTUNER [--rounds N] [--only NAME]
+"""Runs every pair of bench/README.md and prints a table of ratios for each family.
 
-WORK_DIR holds mid_pipeline and mid_bundle (bench/run.sh makes them). Workers of both sides live at the same time and take turns
-(A B A B ...), so that a slow spell of the machine hits both; the figures are medians, the ratios are medians of the pairs'.
+usage: run.py WORK_DIR NATIVE JOINTTUNER [--family unet3d|cogvideox] [--rounds N] [--only WORD]
+       run.py --pipelines [--family unet3d|cogvideox]       which pipelines of make_tiny_pipelines.py these families need
+
+WORK_DIR holds NAME_pipeline and NAME_bundle of each (bench/run.sh makes them). Workers of both sides live at the same time and take
+turns (A B A B ...), so that a slow spell of the machine hits both; the figures are medians, the ratios are medians of the pairs'.
 """
 import argparse
 import json
@@ -13,18 +16,27 @@ import subprocess
 import sys
 import time
 
+# pipeline; frames, height and width of the clip
+FAMILIES = {"unet3d": ("mid", 8, 256, 256), "cogvideox": ("mid_cog", 9, 128, 192)}
+
 here = pathlib.Path(__file__).parent
 parser = argparse.ArgumentParser()
-parser.add_argument("work", type=pathlib.Path)
-parser.add_argument("native")
-parser.add_argument("jointtuner")
+parser.add_argument("work", type=pathlib.Path, nargs="?")
+parser.add_argument("native", nargs="?")
+parser.add_argument("jointtuner", nargs="?")
+parser.add_argument("--family", choices=list(FAMILIES), action="append")
 parser.add_argument("--rounds", type=int, default=7)
 parser.add_argument("--only", default="")
+parser.add_argument("--pipelines", action="store_true")
 arguments = parser.parse_args()
+families = arguments.family or list(FAMILIES)
+if arguments.pipelines:
+    print("\n".join(FAMILIES[name][0] for name in families))
+    sys.exit()
 work = arguments.work
 os.environ.update(OMP_NUM_THREADS="2", OMP_WAIT_POLICY="passive", HF_HUB_OFFLINE="1")
-pipeline, bundle = str(work / "mid_pipeline"), str(work / "mid_bundle")
 video = str(here.parent / "examples" / "videos")
+native, eager = arguments.native, [sys.executable, str(here / "eager.py")]
 
 
 class Worker:
@@ -81,18 +93,16 @@ def whole_run(command, log):
     return ready, usage.ru_maxrss / 1024
 
 
-def training_runs():
+def training_runs(pipeline, bundle, frames, height, width):
     if arguments.only and arguments.only not in "start-up memory":
         return
     config = {"run": {"output": str(work / "runs"), "name": "bench", "seed": 0, "device": "cpu", "threads": 2},
               "backbone": {"bundle": bundle},
-              "data": {"videos": [{"path": video}], "height": 256, "width": 256,
-                       "frames": 8, "fps": 8, "cache": str(work / "cache")},
+              "data": {"videos": [{"path": video}], "height": height, "width": width, "frames": frames, "fps": 8, "cache": str(work / "cache")},
               "adapter": {"rank": 32, "dropout": 0.1, "gate_pooling": "batch"},
               "train": {"steps": 3, "checkpoint_every": 0}}
     (work / "bench.json").write_text(json.dumps(config))
-    ours, theirs = [arguments.jointtuner, "train", "--config", str(work / "bench.json")], \
-        [sys.executable, str(here / "eager.py"), "run", pipeline, "3"]
+    ours, theirs = [arguments.jointtuner, "train", "--config", str(work / "bench.json")], [*eager, "run", pipeline, *size_words(frames, height, width)]
     rounds = []
     for round_ in range(4):
         shutil.rmtree(work / "runs", ignore_errors=True)
@@ -103,12 +113,20 @@ def training_runs():
     row("peak memory of a training run, checkpointed", [(a[1], b[1]) for a, b in rounds], "MB", "at most 0.60x")
 
 
-print(f"{'':46} {'jointtuner':>10} {'Python':>10}      ratio   wanted")
-native, eager = arguments.native, [sys.executable, str(here / "eager.py")]
-pair("training step (UNet3D mid)", [native, "train", bundle], [*eager, "train", pipeline], "at most 1.00x, aim 0.80x")
-pair("training step, checkpointed", [native, "train-checkpointed", bundle], [*eager, "train-checkpointed", pipeline], "")
-pair("sampling, a denoiser call with guidance", [native, "sample", bundle], [*eager, "sample", pipeline], "at most 1.00x")
-pair("training step / frozen forward + backward", [native, "train", bundle], [native, "frozen", bundle], "both columns jointtuner")
-clip = next(iter(sorted(pathlib.Path(video).glob("*.mp4"))), None)
-pair("clip decoding + resize", [native, "decode", str(clip)], [*eager, "decode", "-", str(clip)], "below 1.00x")
-training_runs()
+def size_words(*size):
+    return [str(n) for n in size]
+
+
+for name in families:
+    mid, *size = FAMILIES[name]
+    pipeline, bundle = str(work / f"{mid}_pipeline"), str(work / f"{mid}_bundle")
+    ours, theirs = ([*side, *size_words(*size)] for side in ([bundle], [pipeline]))
+    print(f"{name:46} {'jointtuner':>10} {'Python':>10}      ratio   wanted")
+    pair("training step", [native, "train", *ours], [*eager, "train", *theirs], "at most 1.00x, aim 0.80x")
+    pair("training step, checkpointed", [native, "train-checkpointed", *ours], [*eager, "train-checkpointed", *theirs], "")
+    pair("sampling, a denoiser call with guidance", [native, "sample", *ours], [*eager, "sample", *theirs], "at most 1.00x")
+    pair("training step / frozen forward + backward", [native, "train", *ours], [native, "frozen", *ours], "both columns jointtuner")
+    training_runs(pipeline, bundle, *size)
+print(f"{'any family':46} {'jointtuner':>10} {'Python':>10}      ratio   wanted")
+clip = str(next(iter(sorted(pathlib.Path(video).glob("*.mp4")))))
+pair("clip decoding + resize", [native, "decode", clip], [*eager, "decode", clip], "below 1.00x")
