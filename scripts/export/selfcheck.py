@@ -1,4 +1,5 @@
 """Compares each written TorchScript file with the model it came from, before the manifest exists."""
+import ctypes
 import gc
 import hashlib
 import re
@@ -139,6 +140,14 @@ def check_sites(graph, part, modules):
             raise ExportError(f"self-check: no module path matches the checkpoint segment {pattern}: this model has another structure")
 
 
+def free_memory():
+    """Gives what is unused back to the system: modules are parts of cycles, and glibc keeps blocks of up to 32 MB, which is most of a transformer."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)   # glibc's own
+    if trim:
+        trim(0)
+
+
 def write_checked(name, part, path, dtype, progress):
     """Traces the part, writes `path` and compares it with the model. One copy of the weights at any time: the model's values come first, then it
     is traced, written and freed, then the file is loaded. Raises ExportError with what disagrees."""
@@ -156,7 +165,7 @@ def write_checked(name, part, path, dtype, progress):
     torchscript_file.save(traced, path)
     del traced, wrapped
     part.model = None
-    gc.collect()
+    free_memory()
 
     progress(f"checking {name} ({path.stat().st_size / 1e6:.1f} MB)")
     loaded = load(path, weights)
@@ -169,3 +178,5 @@ def write_checked(name, part, path, dtype, progress):
     if part.gradient:
         off = compare("gradient by the latents", gradient(part.gradient, part.gradient.found, loaded), expected_gradient, dtype)
         progress(f"  gradient by the latents agrees to {off:.1e}")
+    del loaded
+    free_memory()
