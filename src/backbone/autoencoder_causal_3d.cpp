@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -68,14 +69,13 @@ struct Chunk {
   bool last = false;
 };
 
-// One direction, "encode" or "decode": the methods <name>_first_N and <name>_next.
+// One direction, "encode" or "decode": the methods <name>_first_N and <name>_next. They are compiled when they are first
+// used, for a process needs two or three of the nine and each takes a while.
 class ChunkMethods {
  public:
+  // Keeps a reference to `module`.
   ChunkMethods(const FrozenModule& module, std::string name, ChunkRule rule, at::Device device)
-      : name_(std::move(name)), rule_(std::move(rule)), device_(device), next_(module, name_ + "_next", device) {
-    for (const int64_t frames : rule_.first)
-      first_.emplace(frames, FrozenMethod(module, fmt::format("{}_first_{}", name_, frames), device));
-  }
+      : module_(module), name_(std::move(name)), rule_(std::move(rule)), device_(device) {}
 
   // The chunks of a clip. Throws Error, naming the nearest number of frames that can be cut, where this one cannot.
   std::vector<Chunk> chunks(int64_t frames) const {
@@ -97,18 +97,28 @@ class ChunkMethods {
   std::vector<Tensor> run(const Chunk& chunk, size_t tile, Tensor part, Caches& caches) const {
     FrozenMethod::Values arguments{{std::move(part)}};
     if (chunk.start > 0) arguments.list = caches.taken(tile);
-    FrozenMethod::Values results = (chunk.start == 0 ? first_.at(chunk.frames) : next_).run(std::move(arguments));
+    const FrozenMethod& method = compiled(chunk.start == 0 ? fmt::format("first_{}", chunk.frames) : "next");
+    FrozenMethod::Values results = method.run(std::move(arguments));
     if (!results.list) throw Error(fmt::format("autoencoder: {} returned no cache. Export the bundle again.", name_));
     if (!chunk.last) caches.put(tile, std::move(*results.list));
     return std::move(results.tensors);
   }
 
  private:
+  const FrozenMethod& compiled(const std::string& which) const {
+    const std::lock_guard lock(mutex_);
+    auto found = methods_.find(which);
+    if (found == methods_.end())
+      found = methods_.emplace(which, FrozenMethod(module_, fmt::format("{}_{}", name_, which), device_)).first;
+    return found->second;
+  }
+
+  const FrozenModule& module_;
   std::string name_;
   ChunkRule rule_;
   at::Device device_;
-  std::map<int64_t, FrozenMethod> first_;
-  FrozenMethod next_;
+  mutable std::mutex mutex_;
+  mutable std::map<std::string, FrozenMethod> methods_;
 };
 
 class AutoencoderCausal3d final : public AutoencoderKind {
