@@ -24,4 +24,4 @@ build all
 
 export OMP_WAIT_POLICY=passive  # two test programs at once: spinning threads would take each other's cores
 echo "test: running ctest" >&2
-ctest --test-dir "$BUILD_DIR" --output-on-failure --timeout 900 "$@"
+ctest --test-dir "$BUILD_DIR" --output-on-failure --timeout 900 --parallel 2 "$@"

@@ -35,7 +35,7 @@ struct AdapterRule {
 // them. Patches are squares of `patch` latents; a model that also joins frames has patch_frames > 1.
 struct NoPositional {};
 
-// Input positional_table: sines and cosines of (frame / temporal_scale, row / spatial_scale, column / spatial_scale).
+// Input positional_table: sines and cosines of (frame / temporal_scale, column / spatial_scale, row / spatial_scale).
 struct Sincos3d {
   int64_t width = 0;  // of the model, and so of the table
   int64_t patch = 1;
