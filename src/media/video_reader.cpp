@@ -50,13 +50,14 @@ bool deliver(const VideoStream& stream, Timeline::Source source, const NextPacke
       if (stamp > *pick) {
         return false;
       }
-      if (stamp < *pick) {
-        continue;
-      }
+      // Also a picture that is not wanted itself: what is decoded here is wanted or predicts what is wanted.
       if (is_damaged(*frame)) {
         throw Error(fmt::format("{}: the picture at {:.3f} s of its own clock is damaged{}; copy or re-encode the file",
                                 stream.path().string(), libav::seconds(stamp, stream.stream().time_base),
                                 libav::last_complaint()));
+      }
+      if (stamp < *pick) {
+        continue;
       }
       const auto next_pick = std::upper_bound(pick, picked.end(), stamp);
       take({pick - picked.begin(), next_pick - picked.begin()}, stream, *frame);

@@ -94,10 +94,9 @@ FrameDecoder::FrameDecoder(const VideoStream& stream)
   }
   checked(avcodec_parameters_to_context(codec_.get(), stream.stream().codecpar), stream.path(), "set its decoder up");
   codec_->pkt_timebase = stream.stream().time_base;
-  codec_->thread_count = 0;  // as many as there are cores
-  // Not by frames: a picture can then be handed out while another thread still decodes it, and whether the mark of
-  // concealed damage (is_damaged) is on it depends on timing.
-  codec_->thread_type = FF_THREAD_SLICE;
+  // One thread, so that every concealed hole is marked (is_damaged): with frame threads libav copies the marks when a
+  // picture is queued, perhaps before another thread has met its damage, and with slice threads H.264 conceals nothing.
+  codec_->thread_count = 1;
   checked(avcodec_open2(codec_.get(), stream.decoder_, nullptr), stream.path(), "open its decoder");
 }
 

@@ -217,6 +217,10 @@ TEST(ReadClip, RefusesConcealedPictures) {
   write_atomically(folder / "concealed.mp4", bytes);
   EXPECT_ERROR(read_clip(folder / "concealed.mp4", {.start_s = 0, .fps = 25, .frames = 24}), Error, "concealed.mp4",
                "picture at", "damaged");
+  // A later start behind the hole: those pictures are predicted from it. Behind the next key picture all is well.
+  EXPECT_ERROR(read_clip(folder / "concealed.mp4", {.start_s = 0.28, .fps = 25, .frames = 4}), Error, "concealed.mp4",
+               "picture at", "damaged");
+  EXPECT_EQ(read_clip(folder / "concealed.mp4", {.start_s = 0.5, .fps = 25, .frames = 9}).size(0), 9);
 }
 
 TEST(ReadClip, FileNamesAreNotUrls) {
