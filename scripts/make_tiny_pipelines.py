@@ -74,11 +74,11 @@ def train_bpe(sentences, merge_count):
     return {t: i for i, t in enumerate(tokens)}, merges
 
 
-def write_tokenizer(folder, merge_count, max_length, pad_token):
+def write_tokenizer(folder, merge_count, max_length, pad_token, sentences=SENTENCES):
     """vocab.json, merges.txt and the config files that CLIPTokenizer.from_pretrained reads."""
     from transformers import CLIPTokenizer
     folder.mkdir(parents=True, exist_ok=True)
-    vocab, merges = train_bpe(SENTENCES, merge_count)
+    vocab, merges = train_bpe(sentences, merge_count)
     (folder / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False), encoding="utf-8")
     (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(" ".join(m) + "\n" for m in merges), encoding="utf-8")
     tokenizer = CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=max_length, pad_token=pad_token)
@@ -154,22 +154,22 @@ COG_SCHEDULER = dict(nano_2b=("CogVideoXDDIMScheduler", COG_BETAS_2B), nano_5b=(
 EXTRA_IDS = 100
 
 
-def train_sentencepiece(path, normalization="nmt_nfkc"):
+def train_sentencepiece(path, normalization="nmt_nfkc", sentences=SENTENCES):
     """A small unigram model with T5's settings: <pad> 0, </s> 1, <unk> 2, no fall-back to bytes; the number of its pieces. The table of
     nmt_nfkc takes 240 KB."""
     import sentencepiece
     out = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(SENTENCES), model_writer=out, model_type="unigram", vocab_size=180, hard_vocab_limit=False, pad_id=0, eos_id=1, unk_id=2,
+        sentence_iterator=iter(sentences), model_writer=out, model_type="unigram", vocab_size=180, hard_vocab_limit=False, pad_id=0, eos_id=1, unk_id=2,
         bos_id=-1, character_coverage=1.0, normalization_rule_name=normalization, byte_fallback=False, num_threads=1, minloglevel=2)
     path.write_bytes(out.getvalue())
     return sentencepiece.SentencePieceProcessor(model_file=str(path)).get_piece_size()
 
 
-def write_t5_tokenizer(folder, max_length, normalization):
+def write_t5_tokenizer(folder, max_length, normalization, sentences=SENTENCES):
     """spiece.model and tokenizer_config.json with the fields of CogVideoX's; the number of ids. No tokenizer.json, as there."""
     folder.mkdir(parents=True, exist_ok=True)
-    pieces = train_sentencepiece(folder / "spiece.model", normalization)
+    pieces = train_sentencepiece(folder / "spiece.model", normalization, sentences)
 
     def token(text, strip):
         return dict(content=text, lstrip=strip, rstrip=strip, normalized=False, single_word=False, special=True)

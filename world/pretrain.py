@@ -1,0 +1,253 @@
+#!/usr/bin/env python
+"""Pretrains one of the two small pipelines from nothing: autoencoder, then one-frame samples, then clips among them.
+
+    world/pretrain.py unet3d|cogvideox WORK [--threads 1] [--minutes 60]
+
+Everything is kept below WORK/<family>: state.pt (written every five minutes and at the end, so the next call goes on where this
+one stopped), log.jsonl (losses; the curves), and at the end of the last stage the pipeline in fp16, in diffusers layout. Every
+random number comes from a generator named by (stage, step): a run in pieces equals a run in one.
+"""
+import argparse
+import json
+import os
+import signal
+import time
+import warnings
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+warnings.simplefilter("ignore")
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+import torch.nn.functional as F  # noqa: E402
+
+import sprites  # noqa: E402
+from pipelines import FAMILIES, token_ids, write_pipeline  # noqa: E402
+
+SEED = 7
+SAVE_EVERY_S = 300
+STAGES = ("autoencoder", "images", "videos")
+# steps of each stage, samples a step, largest learning rate
+SETTINGS = {"unet3d": dict(autoencoder=(4000, 32, 2e-3), images=(7000, 64, 1.5e-3), videos=(16000, 12, 1e-3)),
+            "cogvideox": dict(autoencoder=(5000, 8, 2e-3), images=(8000, 64, 1e-3), videos=(30000, 24, 1e-3))}
+POOL = dict(images=60000, clips=24000)
+IMAGE_SHARE = .2             # of the samples' steps in the last stage
+CAPTION_DROP = .1
+EMA = .998
+
+
+def rng(*name):
+    """numpy's and torch's generator of that name, e.g. rng("videos", 17)."""
+    words = [SEED, *(STAGES.index(n) + 1000 if isinstance(n, str) else n for n in name)]
+    g = np.random.default_rng(words)
+    return g, torch.Generator().manual_seed(int(g.integers(2**62)))
+
+
+def picture_scene(g):
+    scene = sprites.random_scene(g, "still")
+    return sprites.dataclasses.replace(scene, radius=float(g.uniform(4.5, 8.5)))
+
+
+def learning_rate(step, steps, largest, decay):
+    """Warm-up of 100 steps, flat, then straight down to 2 % over the last part `decay` of the stage."""
+    left = (steps - step) / (steps * decay) if decay else 1
+    return largest * min(1, (step + 1) / 100) * min(1, max(.02, left))
+
+
+class Run:
+    def __init__(self, family, work, minutes, stages):
+        self.family, self.folder, self.stages = family, work / family.name, stages
+        self.folder.mkdir(parents=True, exist_ok=True)
+        family.write_tokenizer(self.folder / "tokenizer")
+        self.tokenizer = family.tokenizer(self.folder / "tokenizer")
+        torch.manual_seed(SEED)
+        self.denoiser, self.vae, self.text = family.untrained(self.tokenizer)
+        for model in (self.denoiser, self.vae, self.text):
+            model.eval()                       # TemporalConvLayer has a dropout of 0.1 of its own
+        self.stop_at = time.monotonic() + 60 * minutes
+        self.stopped = False
+        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stop_at", 0))
+        self.log = (self.folder / "log.jsonl").open("a")
+        self.stage, self.step, self.optimiser, self.averages, self.seconds = STAGES[0], 0, None, None, 0.
+        state = self.folder / "state.pt"
+        self.loaded = torch.load(state, weights_only=True) if state.exists() else None
+        if self.loaded:
+            for name in ("denoiser", "vae", "text"):
+                getattr(self, name).load_state_dict(self.loaded[name])
+            self.stage, self.step, self.seconds = self.loaded["stage"], self.loaded["step"], self.loaded["seconds"]
+
+    def trained(self):
+        models = [self.vae] if self.stage == "autoencoder" else [self.denoiser, self.text]
+        return [p for m in models for p in m.parameters()]
+
+    def begin(self, stage):
+        if self.stage != stage:                # a new stage: the averaged weights of the last one are where it starts
+            self.stage, self.step, self.loaded = stage, 0, None
+        self.parameters = self.trained()
+        self.optimiser = torch.optim.AdamW(self.parameters, lr=1e-3, betas=(.9, .99), weight_decay=1e-3, foreach=True)
+        self.averages = [p.detach().clone() for p in self.parameters]
+        if self.loaded and self.loaded["optimiser"]:
+            self.optimiser.load_state_dict(self.loaded["optimiser"])
+            self.averages = self.loaded["averages"]
+        self.loaded = None
+
+    def save(self):
+        state = dict(stage=self.stage, step=self.step, seconds=self.seconds, denoiser=self.denoiser.state_dict(), vae=self.vae.state_dict(),
+                     text=self.text.state_dict(), optimiser=self.optimiser and self.optimiser.state_dict(), averages=self.averages)
+        torch.save(state, self.folder / "state.new")
+        os.replace(self.folder / "state.new", self.folder / "state.pt")
+
+    def take_averages(self):
+        with torch.no_grad():
+            for p, average in zip(self.parameters, self.averages):
+                p.copy_(average)
+
+    def descend(self, loss, rate):
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.)
+        self.optimiser.step()
+        keep = min(EMA, (self.step + 1) / (self.step + 10))
+        torch._foreach_lerp_(self.averages, [p.detach() for p in self.parameters], 1 - keep)
+
+    def run(self, stage, one_step, decay):
+        """False when it was told to stop before the end."""
+        if self.stages.index(stage) < self.stages.index(self.stage):
+            return True
+        self.begin(stage)
+        steps, batch, largest = SETTINGS[self.family.name][stage]
+        saved = reported = time.monotonic()
+        sums, n = {}, 0
+        while self.step < steps:
+            for name, value in one_step(self.step, batch, learning_rate(self.step, steps, largest, decay)).items():
+                total, times = sums.get(name, (0., 0))
+                sums[name] = (total + value, times + 1)
+            self.step += 1
+            now = time.monotonic()
+            if self.step % 100 == 0 or self.step == steps:
+                self.seconds += now - reported
+                reported = now
+                line = dict(stage=stage, step=self.step, seconds=round(self.seconds), **{k: round(t / m, 5) for k, (t, m) in sums.items()})
+                print(json.dumps(line), flush=True)
+                print(json.dumps(line), file=self.log, flush=True)
+                sums = {}
+            if now > self.stop_at:
+                self.seconds += now - reported
+                self.save()
+                print(f"stopped at step {self.step} of {steps} of {stage}; the same command goes on from here", flush=True)
+                return False
+            if now - saved > SAVE_EVERY_S:
+                self.save()
+                saved = now
+        self.take_averages()
+        return True
+
+    # 1. autoencoder
+
+    def autoencoder_step(self, step, batch, rate):
+        g, gt = rng("autoencoder", step)
+        frames = self.family.frames if self.family.name == "cogvideox" and step % 2 else 1
+        count = batch if frames > 1 or self.family.name == "unet3d" else 4 * batch
+        scenes = [sprites.random_scene(g) if frames > 1 else picture_scene(g) for _ in range(count)]
+        clips = torch.stack([sprites.render(s, frames) for s in scenes])
+        mean, logvar = self.family.encode(self.vae, clips)
+        noise = torch.randn(mean.shape, generator=gt) * .05 * mean.detach().std()
+        again = self.family.decode(self.vae, mean + noise)
+        near = F.max_pool2d((clips.amax(2) > .6).float(), 3, 1, 1).unsqueeze(2)          # sprites are a tenth of the pixels
+        weight = (1 + 6 * near) / (1 + 6 * near).mean()
+        error = 2 * (again - clips)
+        kl = .5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
+        loss = (weight * error.abs()).mean() + 2 * (weight * error**2).mean() + 3e-4 * kl + 1e-3 * (logvar + 6).pow(2).mean()
+        self.descend(loss, rate)
+        psnr = -10 * torch.log10((error / 2).square().mean()).item()
+        return {"psnr" if frames == 1 else "psnr_clips": psnr, "kl": kl.item()}
+
+    @torch.no_grad()
+    def whiten(self):
+        g, _ = rng("autoencoder", 10**6)
+        frames = self.family.frames
+        z = [self.family.encode(self.vae, torch.stack([sprites.render(sprites.random_scene(g), frames) for _ in range(50)]))[0] for _ in range(8)]
+        z = torch.cat(z)
+        self.family.whiten(self.vae, z.mean((0, 2, 3, 4)), z.std((0, 2, 3, 4)))
+
+    # 2. and 3. denoiser and text encoder
+
+    @torch.no_grad()
+    def pool(self, kind):
+        """Scenes by their index and latents [N,C,f,8,8] in fp16, drawn and encoded once."""
+        count = POOL[kind]
+        stage, draw, frames = ("images", picture_scene, 1) if kind == "images" else ("videos", sprites.random_scene, self.family.frames)
+        scenes = [draw(rng(stage, 10**7 + i)[0]) for i in range(count)]
+        path = self.folder / f"{kind}.pt"
+        if path.exists():
+            return scenes, torch.load(path, weights_only=True)
+        print(f"drawing and encoding {count} {kind}", flush=True)
+        latents = []
+        for i in range(0, count, 50):
+            clips = torch.stack([sprites.render(s, frames) for s in scenes[i:i + 50]])
+            latents.append((self.family.encode(self.vae, clips)[0] * self.family.scaling).half())
+        latents = torch.cat(latents)
+        torch.save(latents, self.folder / f"{kind}.new")
+        os.replace(self.folder / f"{kind}.new", path)
+        return scenes, latents
+
+    def denoiser_step(self, stage):
+        alphas = self.family.scheduler().alphas_cumprod.float()
+        images = self.pool("images")
+        clips = self.pool("clips") if stage == "videos" else None
+        ids_of = {}
+
+        def step(number, batch, rate):
+            g, gt = rng(stage, number)
+            of_images = clips is None or g.random() < IMAGE_SHARE
+            scenes, latents = images if of_images else clips
+            chosen = g.integers(0, len(scenes), SETTINGS[self.family.name]["images"][1] if of_images else batch)
+            captions = ["" if g.random() < CAPTION_DROP else sprites.caption(scenes[i], not of_images, g) for i in chosen]
+            new = [c for c in dict.fromkeys(captions) if c not in ids_of]
+            ids_of.update(zip(new, token_ids(self.tokenizer, new)) if new else ())
+            clean = latents[torch.from_numpy(chosen)].float()
+            t = torch.randint(0, 1000, (len(chosen),), generator=gt)
+            noise = torch.randn(clean.shape, generator=gt)
+            signal_, spread = (x.view(-1, 1, 1, 1, 1) for x in (alphas[t].sqrt(), (1 - alphas[t]).sqrt()))
+            states = self.text(torch.stack([ids_of[c] for c in captions]))[0]
+            predicted = self.family.predict(self.denoiser, signal_ * clean + spread * noise, t, states)
+            loss = F.mse_loss(predicted, signal_ * noise - spread * clean)
+            self.descend(loss, rate)
+            return {"image_loss" if of_images else "video_loss": loss.item()}
+        return step
+
+    def all(self):
+        if self.stage == "autoencoder":
+            if not self.run("autoencoder", self.autoencoder_step, decay=.7):
+                return
+            self.whiten()
+            self.begin("images")
+            self.save()
+        if self.stage == "images":
+            if not self.run("images", self.denoiser_step("images"), decay=0):
+                return
+            self.begin("videos")
+            self.save()
+        if not self.run("videos", self.denoiser_step("videos"), decay=.3):
+            return
+        self.save()
+        write_pipeline(self.family, self.folder / "pipeline", (self.denoiser, self.vae, self.text))
+        print(f"done: {self.folder / 'pipeline'}", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("family", choices=list(FAMILIES))
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=1e9, help="stop, resumable, after so long")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    Run(FAMILIES[arguments.family], arguments.work, arguments.minutes, STAGES).all()
+
+
+if __name__ == "__main__":
+    main()
