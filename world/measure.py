@@ -14,6 +14,7 @@ import sprites
 SEEN = 12.                   # pixels of cover below which there is no sprite
 SIZE_WEIGHT = 8.             # pixels for a factor e of the radius, in the distance of two motions
 AMPLITUDES = np.arange(.7, 1.36, .05)
+FEWEST = 3                   # frames with a sprite, for a motion to be told
 MISSING = 8.                 # pixels that a frame without a sprite counts
 
 
@@ -59,7 +60,7 @@ def overlap(covers, shape, places):
 def motion_distance(places, motion):
     """RMS distance in pixels of the track, centred and with its log size, from the motion's path at the best amplitude."""
     seen = ~places[:, 0].isnan()
-    if seen.sum() < 3:
+    if seen.sum() < FEWEST:
         return MISSING
     want = sprites.path(motion, len(places))[seen].numpy()
     have = places[seen].numpy()
@@ -89,11 +90,12 @@ def measure(video):
     covers = cover(video)
     places = track(covers)
     seen = ~places[:, 0].isnan()
-    result = dict(valid=all(n == 1 for n in pieces(covers)), shape=None, texture=None, first=None, second=None, iou=0.)
-    ground = video.permute(1, 0, 2, 3)[:, covers == 0]
+    whole = sum(n == 1 for n in pieces(covers))
+    result = dict(whole_frames=whole, valid=whole == len(video), shape=None, texture=None, first=None, second=None, iou=0.)
+    ground = video.permute(1, 0, 2, 3)[:, torch.nn.functional.max_pool2d(covers[:, None], 3, 1, 1)[:, 0] == 0]      # not beside the sprite
     result["background"] = nearest(ground.median(1).values, sprites.BACKGROUNDS) if ground.shape[1] else None
     distances = {m: motion_distance(places, m) for m in [*sprites.MOTIONS, *sprites.HELD_OUT_MOTIONS]}
-    result |= dict(motion=min(distances, key=distances.get), distances=distances, places=places)
+    result |= dict(motion=min(distances, key=distances.get) if seen.sum() >= FEWEST else "", distances=distances, places=places)
     if not seen.any():
         return result
     covers, places, video = covers[seen], places[seen], video[seen]

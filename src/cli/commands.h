@@ -13,6 +13,7 @@ void add_check(CLI::App& app);
 void add_decode(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_convert(CLI::App& app);
+void add_evaluate(CLI::App& app);
 
 /// "jointtuner 0.1.0"
 const char* program_version();

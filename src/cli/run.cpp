@@ -48,32 +48,40 @@ void describe(CLI::App& app) {
   add_decode(app);
   add_inspect(app);
   add_convert(app);
+  add_evaluate(app);
 }
 
-/// Names of what could have been meant: the command's options, or the commands.
-std::vector<std::string> known_names(const CLI::App& app, bool option) {
-  std::vector<std::string> names;
+/// The command that was reached, e.g. that of `evaluate world`; app itself when none was named.
+const CLI::App& reached(const CLI::App& app) {
   const auto parsed = app.get_subcommands();
+  return parsed.empty() ? app : reached(*parsed.front());
+}
+
+/// Names of what could have been meant: the command's options, or its commands.
+std::vector<std::string> known_names(const CLI::App& command, bool option) {
+  std::vector<std::string> names;
   if (!option) {
-    for (const CLI::App* command : app.get_subcommands(nullptr)) names.push_back(command->get_name());
+    for (const CLI::App* known : command.get_subcommands(nullptr)) names.push_back(known->get_name());
     return names;
   }
-  for (const CLI::Option* known : (parsed.empty() ? &app : parsed.front())->get_options())
+  for (const CLI::Option* known : command.get_options())
     for (const std::string& name : known->get_lnames()) names.push_back("--" + name);
   return names;
 }
 
 /// What CLI11 says, with the nearest known name for the first word that it did not know.
 std::string usage_message(const CLI::App& app, const CLI::ParseError& error) {
-  const auto parsed = app.get_subcommands();
-  const std::string help =
-      fmt::format("see jointtuner {}--help", parsed.empty() ? "" : parsed.front()->get_name() + " ");
+  const CLI::App& command = reached(app);
+  std::string help = "see jointtuner ";
+  for (const CLI::App* a = &app; a != &command; help += a->get_name() + " ") a = a->get_subcommands().front();
+  help += "--help";
   const std::vector<std::string> unknown = app.remaining(true);
   if (unknown.empty()) return fmt::format("{}; {}", error.what(), help);
   const std::string word = unknown.front().substr(0, unknown.front().find('='));
   const bool option = word.starts_with("-");
-  const std::string near = nearest(word, known_names(app, option));
-  const std::string_view kind = option ? "option" : parsed.empty() ? "command" : "argument";
+  const std::string near = nearest(word, known_names(command, option));
+  const bool names_command = !command.get_subcommands(nullptr).empty();
+  const std::string_view kind = option ? "option" : names_command ? "command" : "argument";
   return fmt::format("unknown {} {}{}; {}", kind, word, near.empty() ? "" : fmt::format("; did you mean {}?", near),
                      help);
 }
