@@ -37,6 +37,9 @@ def parse(argv):
     parser.add_argument("--width", type=int, help="preferred width in pixels (default: what the folder says)")
     parser.add_argument("--frames", type=int, help="preferred number of frames (default: what the folder says, for UNet3D 16)")
     parser.add_argument("--fps", type=int, help="preferred frame rate (default 8, for CogVideoX 1.5 16)")
+    parser.add_argument("--steps", type=int, help="preferred sampling steps (default 30, for CogVideoX 50)")
+    parser.add_argument("--guidance", type=float, help="preferred guidance scale (default 12, for CogVideoX 6)")
+    parser.add_argument("--guidance-schedule", choices=("constant", "dynamic"), help="default: constant; dynamic with CogVideoX's DPM scheduler")
     return parser.parse_args(argv)
 
 
@@ -45,9 +48,10 @@ def preferred(arguments, family, scheduler):
     found = family.preferred(scheduler)
     if arguments.height or arguments.width:
         found.update(height=arguments.height or arguments.width, width=arguments.width or arguments.height)
-    found.update({name: getattr(arguments, name) for name in ("frames", "fps") if getattr(arguments, name) is not None})
-    if found["frames"] < 1 or found["fps"] < 1:
-        raise ExportError(f"--frames {found['frames']} --fps {found['fps']}: expected at least 1")
+    found.update({name: getattr(arguments, name) for name in ("frames", "fps", "steps", "guidance", "guidance_schedule") if getattr(arguments, name) is not None})
+    for name in ("frames", "fps", "steps", "guidance"):
+        if found[name] < 1:
+            raise ExportError(f"--{name} {found[name]}: expected at least 1")
     family.check_size(found["height"], found["width"], found["frames"])
     return found
 

@@ -5,6 +5,7 @@ model this small does not recover the mean of a picture from pure noise. `cogvid
 """
 import copy
 import sys
+import types
 from pathlib import Path
 
 import torch
@@ -83,7 +84,7 @@ class UNet3D:
 
 
 class CogVideoX:
-    name, frames, latent_frames, channels, scaling = "cogvideox", 9, 3, 8, .7
+    name, frames, latent_frames, channels, scaling = "cogvideox", 9, 3, 16, .7
     parts_by_name = ("transformer", "vae", "text_encoder")
 
     def write_tokenizer(self, folder):
@@ -140,6 +141,41 @@ class CogVideoX:
     index = dict(scheduler=["diffusers", "CogVideoXDPMScheduler"], text_encoder=["transformers", "T5EncoderModel"], tokenizer=["transformers", "T5Tokenizer"],
                  transformer=["diffusers", "CogVideoXTransformer3DModel"], vae=["diffusers", "AutoencoderKLCogVideoX"])
     pipeline = "CogVideoXPipeline"
+
+
+class BFloat16Linear(torch.autograd.Function):
+    """x w^T + b with bf16 products and fp32 everywhere else: twice as fast on CPUs that have them. Autocast is slower here, since
+    activations and norms between the products then run in bf16 as well."""
+
+    @staticmethod
+    def forward(context, x, weight, bias):
+        rows, half = x.reshape(-1, x.shape[-1]).bfloat16(), weight.bfloat16()
+        context.save_for_backward(rows, half)
+        context.has_bias = bias is not None
+        y = (rows @ half.t()).float()
+        return (y if bias is None else y.add_(bias)).view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(context, grad):
+        rows, half = context.saved_tensors
+        flat = grad.reshape(-1, grad.shape[-1])
+        g = flat.bfloat16()
+        return (g @ half).float().view(*grad.shape[:-1], -1), (g.t() @ rows).float(), flat.sum(0) if context.has_bias else None
+
+
+def multiply_in_bfloat16(model):
+    """Weights stay fp32; linear and convolution layers round their factors."""
+    def linear(self, x, *_):
+        return BFloat16Linear.apply(x, self.weight, self.bias)
+
+    def convolution(self, x):
+        return self._conv_forward(x.bfloat16(), self.weight.bfloat16(), None if self.bias is None else self.bias.bfloat16()).float()
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear):
+            module.forward = types.MethodType(linear, module)
+        elif isinstance(module, (torch.nn.Conv2d, torch.nn.Conv3d)):
+            module.forward = types.MethodType(convolution, module)
 
 
 FAMILIES = {family.name: family for family in (UNet3D(), CogVideoX())}

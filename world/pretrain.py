@@ -23,14 +23,14 @@ import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 
 import sprites  # noqa: E402
-from pipelines import FAMILIES, token_ids, write_pipeline  # noqa: E402
+from pipelines import FAMILIES, multiply_in_bfloat16, token_ids, write_pipeline  # noqa: E402
 
 SEED = 7
 SAVE_EVERY_S = 300
 STAGES = ("autoencoder", "images", "videos")
 # steps of each stage, samples a step, largest learning rate
-SETTINGS = {"unet3d": dict(autoencoder=(4000, 32, 2e-3), images=(7000, 64, 1.5e-3), videos=(16000, 12, 1e-3)),
-            "cogvideox": dict(autoencoder=(5000, 8, 2e-3), images=(8000, 64, 1e-3), videos=(30000, 24, 1e-3))}
+SETTINGS = {"unet3d": dict(autoencoder=(4000, 32, 2e-3), images=(3500, 64, 1.5e-3), videos=(16000, 12, 1e-3)),
+            "cogvideox": dict(autoencoder=(6000, 8, 2e-3), images=(8000, 64, 1e-3), videos=(30000, 24, 1e-3))}
 POOL = dict(images=60000, clips=24000)
 IMAGE_SHARE = .2             # of the samples' steps in the last stage
 CAPTION_DROP = .1
@@ -65,6 +65,9 @@ class Run:
         self.denoiser, self.vae, self.text = family.untrained(self.tokenizer)
         for model in (self.denoiser, self.vae, self.text):
             model.eval()                       # TemporalConvLayer has a dropout of 0.1 of its own
+        multiply_in_bfloat16(self.denoiser)
+        if family.name == "cogvideox":          # 3-D convolutions over whole clips
+            multiply_in_bfloat16(self.vae)
         self.stop_at = time.monotonic() + 60 * minutes
         self.stopped = False
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stop_at", 0))
@@ -149,7 +152,7 @@ class Run:
 
     def autoencoder_step(self, step, batch, rate):
         g, gt = rng("autoencoder", step)
-        frames = self.family.frames if self.family.name == "cogvideox" and step % 2 else 1
+        frames = self.family.frames if self.family.name == "cogvideox" and step % 4 else 1
         count = batch if frames > 1 or self.family.name == "unet3d" else 4 * batch
         scenes = [sprites.random_scene(g) if frames > 1 else picture_scene(g) for _ in range(count)]
         clips = torch.stack([sprites.render(s, frames) for s in scenes])

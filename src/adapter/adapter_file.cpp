@@ -3,7 +3,9 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/isfinite.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <charconv>
 #include <map>
 #include <set>
@@ -33,6 +35,7 @@ std::map<std::string, std::string> metadata_text(const AdapterMetadata& metadata
           {"loss_video_weight", fmt::format("{}", metadata.loss_video_weight)},
           {"loss_image_weight", fmt::format("{}", metadata.loss_image_weight)},
           {"loss_shift_strength", fmt::format("{}", metadata.loss_shift_strength)},
+          {"loss_static_weight", fmt::format("{}", metadata.loss_static_weight)},
           {"family", metadata.family},
           {"denoiser_sha256", metadata.denoiser_sha256},
           {"step", fmt::format("{}", metadata.step)},
@@ -61,9 +64,10 @@ class MetadataReader {
     return parsed;
   }
 
-  std::string choice(const std::string& key, const std::string& first, const std::string& second) const {
+  std::string choice(const std::string& key, const std::vector<std::string>& choices) const {
     const std::string& value = text(key);
-    if (value != first && value != second) malformed(key, first + " or " + second);
+    if (std::find(choices.begin(), choices.end(), value) == choices.end())
+      malformed(key, fmt::format("{}", fmt::join(choices, " or ")));
     return value;
   }
 
@@ -98,12 +102,14 @@ AdapterMetadata metadata_of(const Safetensors& file, const fs::path& path) {
   metadata.rank = read.number<int64_t>("rank");
   metadata.scale = read.number<double>("scale");
   metadata.dropout = read.number<double>("dropout");
-  metadata.gated = read.choice("gated", "true", "false") == "true";
-  metadata.gate_pooling = gate_pooling_from_text(read.choice("gate_pooling", "sample", "batch"));
-  metadata.loss_video = read.choice("loss_video", "ait", "diffusion");
+  metadata.gated = read.choice("gated", {"true", "false"}) == "true";
+  metadata.gate_pooling = gate_pooling_from_text(read.choice("gate_pooling", {"sample", "batch"}));
+  metadata.loss_video = read.choice("loss_video", {"ait", "diffusion", "static_weighted"});
   metadata.loss_video_weight = read.number<double>("loss_video_weight");
   metadata.loss_image_weight = read.number<double>("loss_image_weight");
   metadata.loss_shift_strength = read.number<double>("loss_shift_strength");
+  if (file.metadata.contains("loss_static_weight"))
+    metadata.loss_static_weight = read.number<double>("loss_static_weight");
   metadata.family = read.text("family");
   metadata.denoiser_sha256 = read.text("denoiser_sha256");
   metadata.step = read.number<int64_t>("step");

@@ -69,8 +69,8 @@ struct Chunk {
   bool last = false;
 };
 
-// One direction, "encode" or "decode": the methods <name>_first_N and <name>_next. They are compiled when they are first
-// used, for a process needs two or three of the nine and each takes a while.
+// One direction, "encode" or "decode": the methods <name>_first_N and <name>_next. They are compiled when they are
+// first used, for a process needs two or three of the nine and each takes a while.
 class ChunkMethods {
  public:
   // Keeps a reference to `module`.

@@ -80,6 +80,7 @@ AdapterSource published_adapter(const fs::path& path, const std::string& bundle_
                                           .loss_video_weight = loss.video_weight,
                                           .loss_image_weight = loss.image_weight,
                                           .loss_shift_strength = loss.shift_strength,
+                                          .loss_static_weight = loss.static_weight,
                                           .family = bundle.manifest().family,
                                           .denoiser_sha256 = bundle.sha256(bundle.manifest().denoiser.file),
                                           .step = step_of(path),

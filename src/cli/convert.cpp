@@ -6,6 +6,7 @@
 #include "adapter_source.h"
 #include "commands.h"
 #include "facts.h"
+#include "jointtuner/adapter/joined.h"
 #include "jointtuner/adapter/plain_lora.h"
 #include "jointtuner/adapter/published_list.h"
 #include "jointtuner/base/error.h"
@@ -18,10 +19,14 @@ namespace fs = std::filesystem;
 
 struct Arguments {
   Machine machine;
-  std::string in, out, backbone, gate_pooling = "sample", prefix = "unet.";
+  std::string in, out, backbone, join, gate_pooling = "sample", prefix = "unet.";
   bool ungated = false;
   double gate = adapter::kInitialGate;
 };
+
+AdapterSource source_of(const std::string& path, const Arguments& a) {
+  return is_published_list(path) ? published_adapter(path, a.backbone, a.gate_pooling) : own_adapter(path, a.backbone);
+}
 
 void write_converted(const Arguments& a, const AdapterSource& source) {
   if (a.ungated)
@@ -40,8 +45,13 @@ void convert(const Arguments& a) {
                                  a.ungated ? "" : " (ours) or .pt (published list)", ending));
   if (fs::exists(a.out))
     throw UsageError(fmt::format("{}: exists already and is not overwritten; remove it or choose another name", a.out));
-  const AdapterSource source =
-      is_published_list(a.in) ? published_adapter(a.in, a.backbone, a.gate_pooling) : own_adapter(a.in, a.backbone);
+  AdapterSource source = source_of(a.in, a);
+  if (!a.join.empty()) {
+    const AdapterSource second = source_of(a.join, a);
+    source.adapters = adapter::joined(source.adapters, source.metadata.scale, second.adapters, second.metadata.scale);
+    source.metadata.rank = source.adapters.rank();
+    source.metadata.data_hash = "";  // neither run's
+  }
   write_converted(a, source);
   fmt::print("{}: {} sites, rank {}, {} parameters{}\n", a.out, source.adapters.size(), source.adapters.rank(),
              grouped(source.adapters.parameters()),
@@ -74,12 +84,15 @@ void add_convert(CLI::App& app) {
   command->add_option("--prefix", a->prefix, "before each name of a plain LoRA (default unet.)")
       ->needs(ungated)
       ->option_text("TEXT");
+  command->add_option("--join", a->join, "add this plain LoRA to IN: two concepts trained apart, sampled together")
+      ->option_text("FILE");
   add_machine_options(*command, a->machine);
   command->footer(
       "Examples:\n"
       "  jointtuner convert 2000_unet.pt corgi.safetensors --backbone bundles/zeroscope\n"
       "  jointtuner convert runs/corgi/adapter.safetensors corgi.pt\n"
-      "  jointtuner convert runs/corgi/adapter.safetensors corgi_lora.safetensors --ungated --gate 0.48");
+      "  jointtuner convert runs/corgi/adapter.safetensors corgi_lora.safetensors --ungated --gate 0.48\n"
+      "  jointtuner convert subject.safetensors both.safetensors --join motion.safetensors");
   command->callback([a] { convert(*a); });
 }
 

@@ -104,6 +104,7 @@ Json adapter_of(const fs::path& path) {
   out["dropout"] = m.dropout;
   out["loss"] = fmt::format("clips {} x {:g}, pictures x {:g}, shift strength {:g}", m.loss_video, m.loss_video_weight,
                             m.loss_image_weight, m.loss_shift_strength);
+  if (m.loss_video == "static_weighted") out["static_weight"] = m.loss_static_weight;
   out["denoiser_sha256"] = m.denoiser_sha256;
   out["data_hash"] = m.data_hash;
   return out;

@@ -31,6 +31,7 @@ adapter::AdapterMetadata adapter_metadata(const config::RunConfig& config, const
           .loss_video_weight = config.loss.video_weight,
           .loss_image_weight = config.loss.image_weight,
           .loss_shift_strength = config.loss.shift_strength,
+          .loss_static_weight = config.loss.static_weight,
           .family = bundle.manifest().family,
           .denoiser_sha256 = identity.denoiser_sha256,
           .step = 0,

@@ -130,6 +130,8 @@ void TrainingStep::run_group(data::Kind kind, const data::JointBatch& batch, con
     const Tensor shift =
         normal_draw({latents.size(0), 1, 1, latents.size(3), latents.size(4)}, draws.prediction_shift).to(device);
     losses = diffusion::ait_loss(prediction, target, shift, loss.shift_strength);
+  } else if (video && loss.video == "static_weighted") {
+    losses = diffusion::static_weighted_loss(prediction, target, loss.static_weight);
   } else {
     losses = diffusion::diffusion_loss(prediction, target);
   }

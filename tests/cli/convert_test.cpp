@@ -48,6 +48,18 @@ TEST_P(Convert, ungated) {
   expect_refused(2, {"convert", trained().adapter(), at("y.pt"), "--ungated"}, {"y.pt", "ending in .safetensors"});
 }
 
+TEST_P(Convert, joins_plain_loras_only) {
+  expect_refused(1, {"convert", trained().adapter(), at("x.safetensors"), "--join", trained().adapter()},
+                 {"gated adapters cannot be joined", "adapter.gate=false"});
+  EXPECT_FALSE(fs::exists(at("x.safetensors")));
+  expect_done({"train", "--config", trained().config_path(), "--set", "adapter.gate=false", "--set",
+               "run.output=" + folder_.path().string(), "--set", "run.name=plain", "--log-level", "error"});
+  const std::string plain = at("plain/adapter.safetensors");
+  EXPECT_THAT(expect_done({"convert", plain, at("both.safetensors"), "--join", plain}), HasSubstr("sites, rank 4"));
+  expect_done({"sample", "--backbone", trained().bundle(), "--adapter", at("both.safetensors"), "--prompt", "a cat",
+               "--steps", "1", "--latents-only", "--output", at("videos"), "--log-level", "error"});
+}
+
 TEST_P(Convert, wrong_names_and_missing_parts) {
   expect_refused(2, {"convert", trained().adapter(), at("x.bin")}, {"x.bin", ".safetensors", ".pt"});
   std::ofstream(at("there.pt")) << "kept";

@@ -143,10 +143,11 @@ TEST(RunConfig, values_out_of_range_say_what_is_allowed) {
             "run.json: adapter.dropout: expected a number from 0 to 0.99, found 1.0");
   EXPECT_EQ(message_of(R"({"sample": {"seeds": [1, -3]}})"),
             "run.json: sample.seeds.1: expected a number from 0 to 9007199254740992, found -3");
-  EXPECT_EQ(message_of(R"({"loss": {"video": "aiit"}})"),
-            "run.json: loss.video: expected one of ait, diffusion; found \"aiit\"; did you mean \"ait\"?");
+  EXPECT_EQ(
+      message_of(R"({"loss": {"video": "aiit"}})"),
+      "run.json: loss.video: expected one of ait, diffusion, static_weighted; found \"aiit\"; did you mean \"ait\"?");
   EXPECT_EQ(message_of(R"({"loss": {"video": "x"}})"),
-            "run.json: loss.video: expected one of ait, diffusion; found \"x\"");
+            "run.json: loss.video: expected one of ait, diffusion, static_weighted; found \"x\"");
   EXPECT_EQ(message_of(R"({"sample": {"gate_pooling": "all"}})"),
             "run.json: sample.gate_pooling: expected one of \"\", sample, batch; found \"all\"");
 }
@@ -205,7 +206,8 @@ TEST(RunConfig, schema_states_types_defaults_and_limits) {
   EXPECT_EQ(rank.at("minimum"), 1);
   EXPECT_EQ(rank.at("maximum"), 8192);
   EXPECT_THAT(rank.at("description").get<std::string>(), HasSubstr("lora_down"));
-  EXPECT_EQ(schema.at("/properties/loss/properties/video/enum"_json_pointer), nlohmann::json({"ait", "diffusion"}));
+  EXPECT_EQ(schema.at("/properties/loss/properties/video/enum"_json_pointer),
+            nlohmann::json({"ait", "diffusion", "static_weighted"}));
   EXPECT_EQ(schema.at("/properties/sample/properties/seeds/items/type"_json_pointer), "integer");
   EXPECT_EQ(schema.at("/properties/data/properties/videos/items/additionalProperties"_json_pointer), false);
   EXPECT_FALSE(schema.at("additionalProperties").get<bool>());

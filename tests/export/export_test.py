@@ -93,11 +93,12 @@ class Exports(unittest.TestCase):
             torch.save(load_file(weights), folder / "text_encoder/pytorch_model.bin")
             weights.unlink()
         self.assertEqual(list(folder.rglob("*.safetensors")), [])
-        code, log = run(folder, WORK / "half", "--dtype", "fp16", "--height", "32", "--width", "48", "--frames", "9", "--fps", "12")
+        code, log = run(folder, WORK / "half", "--dtype", "fp16", "--height", "32", "--width", "48", "--frames", "9", "--fps", "12",
+                        "--steps", "7", "--guidance", "2.5")
         self.assertEqual(code, 0, log)
         manifest = json.loads((WORK / "half/bundle.json").read_text())
         self.assertEqual([manifest[part]["dtype"] for part in ("denoiser", "autoencoder", "text")], ["float16"] * 3)
-        self.assertEqual([manifest["preferred"][key] for key in ("height", "width", "frames", "fps")], [32, 48, 9, 12])
+        self.assertEqual([manifest["preferred"][key] for key in ("height", "width", "frames", "fps", "steps", "guidance")], [32, 48, 9, 12, 7, 2.5])
         for name in ("denoiser.pt", "autoencoder.pt", "text_encoder.pt"):
             self.assertEqual({p.dtype for p in torch.jit.load(WORK / "half" / name).parameters()}, {torch.float16}, name)
 

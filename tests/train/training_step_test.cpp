@@ -106,6 +106,20 @@ TEST(TrainingStep, ZeroStrengthIsThePlainLossBitForBit) {
   EXPECT_EQ(strong.result.items[1].loss, plain.result.items[1].loss);
 }
 
+TEST(TrainingStep, StaticWeightIsTheVideosOnly) {
+  StepSettings settings = fake_settings("static_weighted");
+  settings.loss.static_weight = 1;
+  const Ran whole = run(mixed_batch(), settings);
+  settings.loss.static_weight = 0.25;
+  const Ran weighted = run(mixed_batch(), settings);
+  const Ran plain = run(mixed_batch(), fake_settings("diffusion"));
+  EXPECT_EQ(whole.result.loss, plain.result.loss);
+  EXPECT_TRUE(at::equal(whole.gradient, plain.gradient));
+  for (const size_t image : {1u, 3u}) EXPECT_EQ(weighted.result.items[image].loss, plain.result.items[image].loss);
+  for (const size_t video : {0u, 2u}) EXPECT_LT(weighted.result.items[video].loss, plain.result.items[video].loss);
+  EXPECT_FALSE(at::equal(weighted.gradient, plain.gradient));
+}
+
 TEST(TrainingStep, LossIsTheWeightedMean) {
   StepSettings settings = fake_settings();
   settings.loss.image_weight = 2;

@@ -3,8 +3,9 @@
 // was trained.
 //
 // Metadata (all values text, as safetensors asks): format "jointtuner-adapter", version "1", rank, scale, dropout,
-// gated (true|false), gate_pooling (sample|batch), loss_video (ait|diffusion), loss_video_weight, loss_image_weight,
-// loss_shift_strength, family, denoiser_sha256, step, data_hash.
+// gated (true|false), gate_pooling (sample|batch), loss_video (ait|diffusion|static_weighted), loss_video_weight,
+// loss_image_weight, loss_shift_strength, loss_static_weight (0 where it is missing), family, denoiser_sha256, step,
+// data_hash.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -28,10 +29,11 @@ struct AdapterMetadata {
   double dropout = 0.0;  ///< of the training run
   bool gated = true;
   GatePooling gate_pooling = GatePooling::sample;
-  std::string loss_video = "ait";  ///< ait|diffusion
+  std::string loss_video = "ait";  ///< ait|diffusion|static_weighted
   double loss_video_weight = 1.0;
   double loss_image_weight = 1.0;
   double loss_shift_strength = 1.0;
+  double loss_static_weight = 0.0;
   std::string family;           ///< bundle family, e.g. "unet3d"
   std::string denoiser_sha256;  ///< of the bundle's denoiser file; "" = unknown (imported from a published list)
   int64_t step = 0;             ///< optimiser steps done

@@ -11,17 +11,23 @@ struct LossOptions {
   double video_weight = 10;
   double image_weight = 1;
   double shift_strength = 1;
+  double static_weight = 0;
 
   template <class Self, class Field>
   static void fields(Self& o, Field&& field) {
     field("video", o.video,
-          "loss of a video: ait (appearance-independent temporal) or diffusion (plain mean squared error)",
-          Choices{"ait", "diffusion"});
+          "loss of a video: ait (appearance-independent temporal), diffusion (plain mean squared error) or "
+          "static_weighted "
+          "(ait without its noise: the residual's static part counts static_weight)",
+          Choices{"ait", "diffusion", "static_weighted"});
     field("video_weight", o.video_weight, "factor of a video's loss (published: 10 for ZeroScope, 1 for CogVideoX)",
           Range{0, kUnbounded});
     field("image_weight", o.image_weight, "factor of an image's loss", Range{0, kUnbounded});
     field("shift_strength", o.shift_strength, "strength of the AiT loss's prediction shift; 0 gives the plain loss",
           Range{0, kUnbounded});
+    field("static_weight", o.static_weight,
+          "of the static_weighted loss: weight of the residual's mean over channels and frames; 1 gives the plain loss",
+          Range{0, 1});
   }
 };
 

@@ -1,0 +1,164 @@
+#!/usr/bin/env bash
+# The benchmark of joint customization in the sprite world: every method on every held-out subject x motion, measured exactly.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+usage() {
+  cat <<'TXT'
+usage: scripts/benchmark.sh [--family unet3d|cogvideox] [--methods A,B,...] [--half tuning|test|all] [--part I/N]
+                            [--output DIR] [--threads N] [--set a.b=v ...] [--list] [--summary]
+
+Trains and samples each method of world/methods.tsv on 6 held-out subjects x 5 held-out motions, 4 prompts x 2 seeds each, and
+measures every video with `jointtuner evaluate world`. Call it again to go on after an interruption: what is measured is kept.
+
+  --family F      backbone family (default unet3d); its pretrained pipeline is exported once, below the output folder
+  --methods A,B   only these (default: all of world/methods.tsv)
+  --half H        the pairs for tuning settings, the other half for testing them, or all (default all)
+  --part I/N      every N-th piece of work beginning with the I-th, I from 0: for several processes or a job array
+  --set a.b=v     a setting for every run, beside the method's; use another --output for each choice (repeatable)
+  --output DIR    default benchmark
+  --threads N     CPU threads of a process (default 1)
+  --list          print the pieces of work and whether they are done, run nothing
+  --summary       only make the tables and the plot of what is measured: DIR/FAMILY/{videos.csv,summary.csv,summary.md,summary.png}
+
+Examples:
+  scripts/benchmark.sh --part 0/2 & scripts/benchmark.sh --part 1/2 & wait; scripts/benchmark.sh --summary
+  sbatch --array=0-29 --wrap 'scripts/benchmark.sh --part $SLURM_ARRAY_TASK_ID/30'
+  scripts/benchmark.sh --methods glora_ait,static_0 --half tuning --set train.steps=400 --output benchmark_400
+TXT
+}
+
+die() { printf 'benchmark: error: %s\n' "$*" >&2; exit 2; }
+say() { printf 'benchmark: %s\n' "$*" >&2; }
+need() { [ $# -ge 2 ] || die "$1 needs a value; see --help"; }
+
+family=unet3d methods="" half=all part=0/1 output=benchmark threads=1 mode=run settings=()
+while [ $# -gt 0 ]; do
+  case "$1" in
+    -h | --help) usage; exit 0 ;;
+    --family) need "$@"; family=$2; shift 2 ;;
+    --methods) need "$@"; methods=$2; shift 2 ;;
+    --half) need "$@"; half=$2; shift 2 ;;
+    --part) need "$@"; part=$2; shift 2 ;;
+    --output) need "$@"; output=$2; shift 2 ;;
+    --threads) need "$@"; threads=$2; shift 2 ;;
+    --set) need "$@"; settings+=(--set "$2"); shift 2 ;;
+    --list) mode=list; shift ;;
+    --summary) mode=summary; shift ;;
+    *) die "unknown option '$1'; see --help" ;;
+  esac
+done
+config=configs/world_$family.json
+[ -f "$config" ] || die "--family $family: expected unet3d or cogvideox"
+[[ $half =~ ^(tuning|test|all)$ ]] || die "--half $half: expected tuning, test or all"
+[[ $part =~ ^([0-9]+)/([0-9]+)$ ]] && [ "${BASH_REMATCH[1]}" -lt "${BASH_REMATCH[2]}" ] || die "--part $part: expected I/N with I below N"
+index=$((10#${BASH_REMATCH[1]})) parts=$((10#${BASH_REMATCH[2]}))
+
+declare -A kind_of overrides_of
+names=()
+while IFS=$'\t' read -r name kind overrides; do
+  case "$name" in "" | \#*) continue ;; esac
+  names+=("$name") kind_of[$name]=$kind overrides_of[$name]=$overrides
+done <world/methods.tsv
+if [ -n "$methods" ]; then
+  IFS=, read -ra chosen <<<"$methods"
+  for name in "${chosen[@]}"; do [ -n "${kind_of[$name]:-}" ] || die "--methods: no '$name' in world/methods.tsv; known: ${names[*]}"; done
+  names=("${chosen[@]}")
+fi
+
+root=$output/$family
+python=$(scripts/setup.sh --print-python)
+if [ $mode = summary ]; then exec "$python" world/benchmark_summary.py "$root"; fi
+
+subjects=(ball sail box plus heart tile) motions=(figure_eight square_loop swoop hop spiral)
+program=${JOINTTUNER:-${BUILD_DIR:-build}/jointtuner}
+frames=8
+[ "$family" = unet3d ] || frames=9
+
+# work PAIR METHOD: one piece, in the folder $root/pairs/PAIR/METHOD; scores.csv is the last thing it writes.
+settings_of() {  # METHOD -> words
+  local setting
+  for setting in ${overrides_of[$1]}; do printf '%s\n' --set "$setting"; done
+}
+
+train() {  # NAME [options]
+  local name=$1
+  shift
+  "$program" train --config "$config" --threads "$threads" --resume --log-level warn --set run.output="$here" --set run.name="$name" \
+    --set backbone.bundle="$root/bundle" --set data.cache="$root/cache" \
+    --set "data.images=[{\"path\":\"$references/images\"}]" --set "data.videos=[{\"path\":\"$references/videos\"}]" \
+    "${settings[@]}" "${own[@]}" "$@"
+}
+
+work() {
+  local pair=$1 method=$2
+  local here=$root/pairs/$pair/$method references=$root/pairs/$pair/references source
+  mapfile -t own < <(settings_of "$method")
+  mkdir -p "$here"
+  case "${kind_of[$method]}" in
+    untuned) source=(--backbone "$root/bundle") ;;
+    joint)
+      train run
+      source=(--run "$here/run") ;;
+    stages)
+      train appearance --set 'data.videos=[]'
+      train motion --set 'data.images=[]'
+      rm -f "$here/both.safetensors"
+      "$program" convert "$here/appearance/adapter.safetensors" "$here/both.safetensors" --join "$here/motion/adapter.safetensors" --log-level warn
+      source=(--backbone "$root/bundle" --adapter "$here/both.safetensors") ;;
+    *) die "world/methods.tsv: $method: unknown kind '${kind_of[$method]}'" ;;
+  esac
+  "$program" sample "${source[@]}" --prompts "$references/prompts.txt" --seed 1 --seed 2 --output "$here/videos" --threads "$threads" --log-level warn
+  "$program" evaluate world --samples "$here/videos" --truth "$references/world.json" --csv "$here/scores.csv"
+}
+
+pieces=()
+for ((s = 0; s < ${#subjects[@]}; ++s)); do
+  for ((m = 0; m < ${#motions[@]}; ++m)); do
+    which=test
+    [ $(((s + m) % 2)) = 0 ] && which=tuning
+    [ "$half" = all ] || [ "$half" = $which ] || continue
+    for name in "${names[@]}"; do pieces+=("${subjects[s]} ${motions[m]} $name"); done
+  done
+done
+
+if [ $mode = list ]; then
+  for piece in "${pieces[@]}"; do
+    read -r subject motion method <<<"$piece"
+    done=begun
+    [ -d "$root/pairs/${subject}_$motion/$method" ] || done=open
+    [ ! -f "$root/pairs/${subject}_$motion/$method/scores.csv" ] || done=done
+    printf '%s\t%s\t%s\t%s\n' "$subject" "$motion" "$method" $done
+  done
+  exit 0
+fi
+
+[ -x "$program" ] || die "$program: not built yet; run scripts/demo.sh or scripts/test.sh, or set JOINTTUNER to the program"
+mkdir -p "$root"
+# Several processes may begin at once: one of them exports.
+exec 9>"$root/export.lock"
+flock 9
+[ -f "$root/bundle/bundle.json" ] || scripts/export_world.sh "$family" "$root/bundle"
+flock -u 9
+
+began=$SECONDS failed=0 number=0 total=$(((${#pieces[@]} - index + parts - 1) / parts))
+for ((i = index; i < ${#pieces[@]}; i += parts)); do
+  read -r subject motion method <<<"${pieces[i]}"
+  number=$((number + 1)) pair=${subject}_$motion
+  [ ! -f "$root/pairs/$pair/$method/scores.csv" ] || continue
+  say "$number of $total: $pair, $method ($((SECONDS - began)) s)"
+  mkdir -p "$root/pairs/$pair/$method"
+  exec 9>"$root/pairs/$pair/references.lock"
+  flock 9
+  [ -f "$root/pairs/$pair/references/world.json" ] ||
+    "$python" world/draw_references.py "$root/pairs/$pair/references" --subject "$subject" --motion "$motion" --frames "$frames"
+  flock -u 9
+  # A failure stops this piece at once (errexit holds in the background, not in a condition) and never the others.
+  (work "$pair" "$method") >"$root/pairs/$pair/$method/log.txt" 2>&1 </dev/null &
+  if ! wait $!; then
+    failed=$((failed + 1))
+    say "FAILED: $pair, $method; see $root/pairs/$pair/$method/log.txt: $(grep -m1 error "$root/pairs/$pair/$method/log.txt" || true)"
+  fi
+done
+say "done in $((SECONDS - began)) s, $failed failed"
+[ "$failed" = 0 ]
