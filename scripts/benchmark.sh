@@ -67,6 +67,7 @@ if [ -n "$methods" ]; then
 fi
 
 root=$output/$family
+scripts/setup.sh --world
 python=$(scripts/setup.sh --print-python)
 if [ $mode = summary ]; then exec "$python" world/benchmark_summary.py "$root"; fi
 

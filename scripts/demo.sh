@@ -1,23 +1,40 @@
 #!/usr/bin/env bash
-# The whole job on a small scale: install, build, export a tiny backbone, train on real pictures and clips, sample, report.
+# The whole job: install, build, export the small pretrained backbone, tune it on a toy's pictures and a dance's clips, sample, measure.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-if [ "${1:-}" = -h ] || [ "${1:-}" = --help ]; then
+usage() {
   cat <<'TXT'
-usage: scripts/demo.sh
+usage: scripts/demo.sh [--family unet3d|cogvideox] [--subject NAME] [--motion NAME]
 
-Installs what is missing, builds build/jointtuner, makes and exports a tiny backbone of the real classes (demo/tiny_bundle),
-trains on examples/ with configs/tiny_cpu.json, and samples: videos, a contact sheet and a report below demo/. Safe to run
-twice: what is done already is kept, what was interrupted goes on.
+Installs what is missing, builds build/jointtuner and exports a small pretrained backbone (world/pipelines: 32x32 pixels, the real
+classes of ZeroScope's or CogVideoX's family). Draws four pictures of a toy and four clips of a dance that the backbone has never
+seen, as PNG and MP4 files; tunes one joint adapter on them; samples the toy, dancing, on new backgrounds, with and without the
+adapter; measures every video. Then look at demo/FAMILY/index.html and demo/FAMILY/sheet.png.
 
-The tiny backbone has random weights, since no weights are downloaded here: the demo shows every step of the work and what
-files it gives, not what a trained backbone can draw. For that, export ZeroScope or ModelScope (README.md) and use
-configs/zeroscope_joint.json.
+  --family F      unet3d (ZeroScope's family, default) or cogvideox
+  --subject NAME  ball, sail, box, plus, heart or tile (default ball)
+  --motion NAME   figure_eight, square_loop, swoop, hop or spiral (default hop)
+
+Minutes on two cores once it is built. Safe to run twice: what is done is kept, what was interrupted goes on; for another subject
+or motion remove demo/FAMILY/references, run, untuned and tuned first.
 TXT
-  exit 0
-fi
-[ $# -eq 0 ] || { echo "demo: unknown option '$1'; see --help" >&2; exit 2; }
+}
+
+family=unet3d subject=ball motion=hop
+while [ $# -gt 0 ]; do
+  case "$1" in
+    -h | --help) usage; exit 0 ;;
+    --family | --subject | --motion)
+      [ $# -ge 2 ] || { echo "demo: error: $1 needs a value; see --help" >&2; exit 2; }
+      printf -v "${1#--}" %s "$2"
+      shift 2 ;;
+    *) echo "demo: error: unknown option '$1'; see --help" >&2; exit 2 ;;
+  esac
+done
+config=configs/world_$family.json demo=demo/$family frames=8
+[ -f "$config" ] || { echo "demo: error: --family $family: expected unet3d or cogvideox" >&2; exit 2; }
+[ "$family" = unet3d ] || frames=9
 began=$SECONDS
 say() { printf 'demo: %s\n' "$*" >&2; }
 
@@ -25,21 +42,35 @@ scripts/setup.sh --export
 source scripts/build.sh
 build jointtuner
 program=$BUILD_DIR/jointtuner
+python=$(scripts/setup.sh --print-python)
+built=$SECONDS
 
-if [ ! -f demo/tiny_bundle/bundle.json ]; then
-  say "making a tiny text-to-video pipeline and exporting it"
-  mkdir -p demo
-  [ -f demo/tiny_pipeline/model_index.json ] || "$(scripts/setup.sh --print-python)" scripts/make_tiny_pipelines.py demo --only tiny
-  scripts/export_backbone.sh demo/tiny_pipeline demo/tiny_bundle
+if [ ! -f "$demo/bundle/bundle.json" ]; then
+  say "exporting the pretrained backbone world/pipelines/$family"
+  mkdir -p "$demo"
+  scripts/export_world.sh "$family" "$demo/bundle"
 fi
+task="$subject $motion"
+if [ -f "$demo/task.txt" ] && [ "$(cat "$demo/task.txt")" != "$task" ]; then
+  say "error: $demo holds the demo of $(cat "$demo/task.txt"); remove $demo/{task.txt,references,run,untuned,tuned} for another subject or motion"
+  exit 1
+fi
+say "drawing pictures of the subject ($subject) and clips of the motion ($motion)"
+"$python" world/draw_references.py "$demo/references" --subject "$subject" --motion "$motion" --frames "$frames"
+echo "$task" >"$demo/task.txt"
 
-run=(--config configs/tiny_cpu.json --set run.output=demo --set run.name=run)
+run=(--config "$config" --set run.output="$demo" --set run.name=run)
 say "what the run will use"
 "$program" check "${run[@]}"
-say "training"
+say "what the backbone makes of the prompts before it is tuned"
+"$program" sample --backbone "$demo/bundle" --prompts "$demo/references/prompts.txt" --seed 1 --output "$demo/untuned"
+say "tuning"
 "$program" train "${run[@]}" --resume
-say "sampling"
-"$program" sample --run demo/run --prompt "a tabby cat yawns and stretches its arms" --prompt "a tabby cat on a beach stretches its arms" --seed 1 --seed 2 --output demo/samples
+say "the same prompts and seeds with the adapter"
+"$program" sample --run "$demo/run" --prompts "$demo/references/prompts.txt" --seed 1 --output "$demo/tuned"
+say "measuring"
+"$program" evaluate world --samples "$demo/untuned" --samples "$demo/tuned" --truth "$demo/references/world.json" --csv "$demo/scores.csv"
+"$python" world/demo_page.py "$demo"
 
-say "done in $((SECONDS - began)) s; look at"
-printf '%s\n' demo/run/report.html demo/samples/sheet.png demo/samples/*.mp4
+say "done in $((SECONDS - began)) s, of which $((SECONDS - built)) s after the build; look at"
+printf '%s\n' "$demo/index.html" "$demo/sheet.png" "$demo/run/report.html"

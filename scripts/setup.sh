@@ -4,10 +4,11 @@ set -euo pipefail
 
 usage() {
   cat <<'TXT'
-usage: scripts/setup.sh [--export] [--print-torch-root | --print-python]
+usage: scripts/setup.sh [--export | --world] [--print-torch-root | --print-python]
 
   (no option)         Debian/Ubuntu packages and LibTorch: what the program and its tests need
   --export            also the Python packages of the backbone exporter (diffusers, transformers, ...)
+  --world             also what pretraining and the benchmark of the sprite world need (world/README.md)
   --print-torch-root  prints the torch folder that the build uses, installs nothing
   --print-python      prints the exporter's Python interpreter, installs nothing
 
@@ -43,6 +44,8 @@ export_wheels=(diffusers==0.42.1 transformers==5.23.0 accelerate==1.15.0 safeten
   psutil==7.2.2 typer==0.29.2 click==8.5.1 rich==15.0.0 markdown-it-py==4.3.0 mdurl==0.1.2 Pygments==2.21.0
   shellingham==1.5.4 annotated-doc==0.0.7 httpx2==2.16.2 httpcore2==2.16.2 h11==0.16.0 anyio==4.16.0 truststore==0.10.5
   pydantic==2.14.3 pydantic_core==2.50.4 annotated-types==0.8.0 typing-inspection==0.4.5 lazy-importer==0.1.0)
+world_wheels=(scipy==1.17.1 matplotlib==3.11.2 contourpy==1.3.3 cycler==0.12.1 fonttools==4.68.0 kiwisolver==1.5.1
+  pyparsing==3.3.3 python-dateutil==4.0.0 tzdata==2026.6)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
@@ -116,16 +119,27 @@ install_export() {
   touch "$stamp"
 }
 
-with_export=0
+install_world() {
+  local stamp="$env_dir/world-$(printf '%s ' "${world_wheels[@]}" | sha256sum | cut -c1-16).done"
+  [ -f "$stamp" ] && { say "the world's Python packages: all there"; return; }
+  say "installing the world's Python packages into $env_dir"
+  pip_install --no-deps "${world_wheels[@]}"
+  "$python" -c 'import scipy.ndimage, matplotlib.pyplot' || fail "the world's Python packages do not import"
+  touch "$stamp"
+}
+
+with_export=0 with_world=0
 case "${1:-}" in
   -h | --help) usage; exit 0 ;;
   --print-torch-root) torch_root || fail "LibTorch is not installed yet: run scripts/setup.sh"; exit 0 ;;
   --print-python) [ -x "$python" ] || fail "the exporter's Python is not installed yet: run scripts/setup.sh --export"; printf '%s\n' "$python"; exit 0 ;;
   --export) with_export=1 ;;
+  --world) with_export=1 with_world=1 ;;
   "") ;;
   *) usage >&2; fail "unknown option '$1'" ;;
 esac
 install_packages
 install_torch
 [ $with_export -eq 0 ] || install_export
+[ $with_world -eq 0 ] || install_world
 say "ready"

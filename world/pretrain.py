@@ -1,11 +1,12 @@
 #!/usr/bin/env python
 """Pretrains one of the two small pipelines from nothing: autoencoder, then one-frame samples, then clips among them.
 
-    world/pretrain.py unet3d|cogvideox WORK [--threads 1] [--minutes 60]
+    world/pretrain.py unet3d|cogvideox WORK [--threads 1] [--minutes 60] [--start PIPELINE]
 
 Everything is kept below WORK/<family>: state.pt (written every five minutes and at the end, so the next call goes on where this
-one stopped), log.jsonl (losses; the curves), and at the end of the last stage the pipeline in fp16, in diffusers layout. Every
-random number comes from a generator named by (stage, step): a run in pieces equals a run in one.
+one stopped), log.jsonl (losses; the curves), and pipeline/, the averaged weights in fp16 in diffusers layout, written whenever it
+stops. Every random number comes from a generator named by (stage, step): a run in pieces equals a run in one. Without a state.pt
+it begins from the weights of --start, a pipeline/ with its progress.json, with a fresh optimiser.
 """
 import argparse
 import json
@@ -29,9 +30,9 @@ SEED = 7
 SAVE_EVERY_S = 300
 STAGES = ("autoencoder", "images", "videos")
 # steps of each stage, samples a step, largest learning rate
-SETTINGS = {"unet3d": dict(autoencoder=(4000, 32, 2e-3), images=(3500, 64, 1.5e-3), videos=(16000, 12, 1e-3)),
-            "cogvideox": dict(autoencoder=(6000, 8, 2e-3), images=(8000, 64, 1e-3), videos=(30000, 24, 1e-3))}
-POOL = dict(images=60000, clips=24000)
+SETTINGS = {"unet3d": dict(autoencoder=(4000, 32, 2e-3), images=(3500, 64, 1.5e-3), videos=(4000, 12, 1e-3)),
+            "cogvideox": dict(autoencoder=(1600, 8, 2e-3), images=(5000, 64, 1e-3), videos=(6000, 24, 1e-3))}
+POOL = dict(images=30000, clips=16000)
 IMAGE_SHARE = .2             # of the samples' steps in the last stage
 CAPTION_DROP = .1
 EMA = .998
@@ -56,7 +57,7 @@ def learning_rate(step, steps, largest, decay):
 
 
 class Run:
-    def __init__(self, family, work, minutes, stages):
+    def __init__(self, family, work, minutes, stages, start=None):
         self.family, self.folder, self.stages = family, work / family.name, stages
         self.folder.mkdir(parents=True, exist_ok=True)
         family.write_tokenizer(self.folder / "tokenizer")
@@ -65,20 +66,38 @@ class Run:
         self.denoiser, self.vae, self.text = family.untrained(self.tokenizer)
         for model in (self.denoiser, self.vae, self.text):
             model.eval()                       # TemporalConvLayer has a dropout of 0.1 of its own
-        multiply_in_bfloat16(self.denoiser)
-        if family.name == "cogvideox":          # 3-D convolutions over whole clips
-            multiply_in_bfloat16(self.vae)
+        if torch.cpu._is_avx512_bf16_supported():
+            multiply_in_bfloat16(self.denoiser)
+            if family.name == "cogvideox":          # 3-D convolutions over whole clips
+                multiply_in_bfloat16(self.vae)
         self.stop_at = time.monotonic() + 60 * minutes
         self.stopped = False
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stop_at", 0))
         self.log = (self.folder / "log.jsonl").open("a")
         self.stage, self.step, self.optimiser, self.averages, self.seconds = STAGES[0], 0, None, None, 0.
         state = self.folder / "state.pt"
-        self.loaded = torch.load(state, weights_only=True) if state.exists() else None
+        self.loaded = torch.load(state, weights_only=True) if state.exists() else self.begun(start) if start else None
         if self.loaded:
             for name in ("denoiser", "vae", "text"):
                 getattr(self, name).load_state_dict(self.loaded[name])
             self.stage, self.step, self.seconds = self.loaded["stage"], self.loaded["step"], self.loaded["seconds"]
+
+    def begun(self, folder):
+        models = [getattr(__import__(library), name).from_pretrained(folder / part, torch_dtype=torch.float32)
+                  for part in self.family.parts_by_name for library, name in [self.family.index[part]]]
+        progress = json.loads((folder / "progress.json").read_text())
+        return dict(zip(("denoiser", "vae", "text"), (m.state_dict() for m in models)), optimiser=None, **progress)
+
+    def write(self):
+        """The pipeline of the averaged weights, and how far they are."""
+        trained = [p.detach().clone() for p in self.parameters]
+        self.take_averages()
+        write_pipeline(self.family, self.folder / "pipeline", (self.denoiser, self.vae, self.text))
+        progress = dict(stage=self.stage, step=self.step, seconds=round(self.seconds))
+        (self.folder / "pipeline" / "progress.json").write_text(json.dumps(progress) + "\n")
+        with torch.no_grad():
+            for p, value in zip(self.parameters, trained):
+                p.copy_(value)
 
     def trained(self):
         models = [self.vae] if self.stage == "autoencoder" else [self.denoiser, self.text]
@@ -140,6 +159,7 @@ class Run:
             if now > self.stop_at:
                 self.seconds += now - reported
                 self.save()
+                self.write()
                 print(f"stopped at step {self.step} of {steps} of {stage}; the same command goes on from here", flush=True)
                 return False
             if now - saved > SAVE_EVERY_S:
@@ -237,7 +257,7 @@ class Run:
         if not self.run("videos", self.denoiser_step("videos"), decay=.3):
             return
         self.save()
-        write_pipeline(self.family, self.folder / "pipeline", (self.denoiser, self.vae, self.text))
+        self.write()
         print(f"done: {self.folder / 'pipeline'}", flush=True)
 
 
@@ -246,10 +266,11 @@ def main():
     parser.add_argument("family", choices=list(FAMILIES))
     parser.add_argument("work", type=Path)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--start", type=Path, help="a pipeline that this program has written, to begin from when WORK holds no state")
     parser.add_argument("--minutes", type=float, default=1e9, help="stop, resumable, after so long")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    Run(FAMILIES[arguments.family], arguments.work, arguments.minutes, STAGES).all()
+    Run(FAMILIES[arguments.family], arguments.work, arguments.minutes, STAGES, arguments.start).all()
 
 
 if __name__ == "__main__":
