@@ -67,9 +67,10 @@ if [ -n "$methods" ]; then
 fi
 
 root=$output/$family
-scripts/setup.sh --world
-python=$(scripts/setup.sh --print-python)
-if [ $mode = summary ]; then exec "$python" world/benchmark_summary.py "$root"; fi
+if [ $mode = summary ]; then
+  scripts/setup.sh --world
+  exec "$(scripts/setup.sh --print-python)" world/benchmark_summary.py "$root"
+fi
 
 subjects=(ball sail box plus heart tile) motions=(figure_eight square_loop swoop hop spiral)
 program=${JOINTTUNER:-${BUILD_DIR:-build}/jointtuner}
@@ -85,7 +86,7 @@ settings_of() {  # METHOD -> words
 train() {  # NAME [options]
   local name=$1
   shift
-  "$program" train --config "$config" --threads "$threads" --resume --log-level warn --set run.output="$here" --set run.name="$name" \
+  "$program" train --config "$config" --threads "$threads" --resume --log-level warning --set run.output="$here" --set run.name="$name" \
     --set backbone.bundle="$root/bundle" --set data.cache="$root/cache" \
     --set "data.images=[{\"path\":\"$references/images\"}]" --set "data.videos=[{\"path\":\"$references/videos\"}]" \
     "${settings[@]}" "${own[@]}" "$@"
@@ -105,11 +106,11 @@ work() {
       train appearance --set 'data.videos=[]'
       train motion --set 'data.images=[]'
       rm -f "$here/both.safetensors"
-      "$program" convert "$here/appearance/adapter.safetensors" "$here/both.safetensors" --join "$here/motion/adapter.safetensors" --log-level warn
+      "$program" convert "$here/appearance/adapter.safetensors" "$here/both.safetensors" --join "$here/motion/adapter.safetensors" --log-level warning
       source=(--backbone "$root/bundle" --adapter "$here/both.safetensors") ;;
     *) die "world/methods.tsv: $method: unknown kind '${kind_of[$method]}'" ;;
   esac
-  "$program" sample "${source[@]}" --prompts "$references/prompts.txt" --seed 1 --seed 2 --output "$here/videos" --threads "$threads" --log-level warn
+  "$program" sample "${source[@]}" --prompts "$references/prompts.txt" --seed 1 --seed 2 --output "$here/videos" --threads "$threads" --log-level warning
   "$program" evaluate world --samples "$here/videos" --truth "$references/world.json" --csv "$here/scores.csv"
 }
 
@@ -134,6 +135,8 @@ if [ $mode = list ]; then
   exit 0
 fi
 
+scripts/setup.sh --export
+python=$(scripts/setup.sh --print-python)
 [ -x "$program" ] || die "$program: not built yet; run scripts/demo.sh or scripts/test.sh, or set JOINTTUNER to the program"
 mkdir -p "$root"
 # Several processes may begin at once: one of them exports.

@@ -1,0 +1,37 @@
+#!/usr/bin/env python
+"""The curves of a pretraining.
+
+    world/curves.py LOG.jsonl CURVES.png
+"""
+import argparse
+import json
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot  # noqa: E402
+
+STAGES = {"autoencoder": ("psnr", "psnr_clips"), "images": ("image_loss",), "videos": ("image_loss", "video_loss")}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("log", type=Path)
+    parser.add_argument("picture", type=Path)
+    a = parser.parse_args()
+    lines = [json.loads(line) for line in a.log.read_text().splitlines()]
+    figure, axes = pyplot.subplots(1, len(STAGES), figsize=(12, 3), layout="constrained")
+    for axis, (stage, names) in zip(axes, STAGES.items()):
+        for name in names:
+            points = [(line["step"], line[name]) for line in lines if line["stage"] == stage and name in line]
+            if points:
+                axis.plot(*zip(*points), label=name)
+        axis.set(title=stage, xlabel="step", **({} if stage == "autoencoder" else {"yscale": "log"}))
+        if axis.lines:
+            axis.legend()
+    figure.savefig(a.picture, dpi=90)
+
+
+if __name__ == "__main__":
+    main()
