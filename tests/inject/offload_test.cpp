@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "support/counting_allocator.h"
 
@@ -18,9 +19,7 @@ namespace jointtuner::inject {
 namespace {
 
 // A recorded activation of that many floats.
-Tensor activation(int64_t size, double value) {
-  return at::full({size}, value, at::TensorOptions().requires_grad(true)).mul(1);
-}
+Tensor activation(int64_t size, double value) { return at::full({size}, value).requires_grad_(true).mul(1); }
 
 std::shared_ptr<HostMemory> host_memory(at::Device device = at::kCPU) { return std::make_shared<HostMemory>(device); }
 
@@ -43,9 +42,9 @@ TEST(OffloadedInputs, takes_recorded_activations_only) {
   const Tensor recorded = activation(6, 1).view({2, 3});
   EXPECT_TRUE(OffloadedInputs::takes(recorded));
   EXPECT_TRUE(OffloadedInputs::takes(recorded.t()));
-  EXPECT_FALSE(OffloadedInputs::takes(recorded.narrow(1, 0, 2)));  // gaps
-  EXPECT_FALSE(OffloadedInputs::takes(recorded.detach()));         // a weight, text states
-  EXPECT_FALSE(OffloadedInputs::takes(at::zeros({2}, at::TensorOptions().requires_grad(true))));  // an adapter
+  EXPECT_FALSE(OffloadedInputs::takes(recorded.narrow(1, 0, 2)));             // gaps
+  EXPECT_FALSE(OffloadedInputs::takes(recorded.detach()));                    // a weight, text states
+  EXPECT_FALSE(OffloadedInputs::takes(at::zeros({2}).requires_grad_(true)));  // an adapter
 }
 
 TEST(OffloadedInputs, values_and_strides_come_back) {
@@ -117,8 +116,7 @@ TEST(OffloadedInputs, on_meta_only_sizes_are_counted) {
   const testing::CountingAllocator memory;
   const auto host = host_memory(at::kMeta);
   OffloadedInputs inputs(host);
-  const Tensor input =
-      at::empty({1000, 3}, at::TensorOptions().device(at::kMeta).requires_grad(true)).mul(1).transpose(0, 1);
+  const Tensor input = at::empty({1000, 3}, at::kMeta).requires_grad_(true).mul(1).transpose(0, 1);
   const size_t segment = inputs.park({input});
   inputs.park({});
   const Tensor back = inputs.fetch(segment)[0];
@@ -173,7 +171,7 @@ class Clocks final : public c10::impl::DeviceGuardImplInterface {
 
 TEST(HostMemory, cuda_copies_run_beside_the_current_stream_and_in_order) {
   if (c10::impl::hasDeviceGuardImpl(c10::kCUDA)) GTEST_SKIP() << "LibTorch's own CUDA is linked";
-  static const Clocks clocks;
+  static const Clocks clocks{};
   constexpr auto kMain = Clocks::kMain, kSide = Clocks::kSide;
   c10::impl::registerDeviceGuard(c10::kCUDA, &clocks);
   HostMemory host(at::Device(at::kCUDA, 0));
