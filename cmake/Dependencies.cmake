@@ -15,13 +15,7 @@ if(JOINTTUNER_TESTS)
 endif()
 
 if(JOINTTUNER_CUDA)
-  # CMake 3.25 knows no CUDA dialect above 17; the shared run-time library, since LibTorch brings it along.
-  set(CMAKE_CUDA_STANDARD 17)
-  set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
-  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
-    set(CMAKE_CUDA_ARCHITECTURES 80 86 89 90)
-  endif()
-  enable_language(CUDA)
+  include(Cuda)
 endif()
 
 # The torch wheel ships fmt 12 in its include folder; spdlog is built against the system's fmt. A folder that holds only a
