@@ -22,9 +22,9 @@ struct Case {
 
 /// 7, 33 and 4097 tokens in all the groups they divide into; the largest rank has one run a token, 4097 tokens of rank
 /// 1 three.
-const std::vector<Case> kCases{{1, 1, 1, 0},   {1, 7, 5, 0},    {7, 1, 8, 0},    {1, 33, 8, 0},  {3, 11, 33, 1},
-                               {33, 1, 16, 3}, {1, 4097, 1, 0}, {1, 4097, 4, 1}, {17, 241, 3, 0}, {4097, 1, 1, 0},
-                               {2, 3, 2500, 0}};
+const std::vector<Case> kCases{{1, 1, 1, 0},    {1, 7, 5, 0},    {7, 1, 8, 0},    {1, 33, 8, 0},
+                               {3, 11, 33, 1},  {33, 1, 16, 3},  {1, 4097, 1, 0}, {1, 4097, 4, 1},
+                               {17, 241, 3, 0}, {4097, 1, 1, 0}, {2, 3, 2500, 0}};
 
 /// Of the runs that are compared with the first one, so that each warp has several units of work.
 constexpr int64_t kMostBlocks = 2;
@@ -39,8 +39,7 @@ struct Gated {
 template <class T>
 Gated gated(const Case& c, const Tensor& hidden, const Tensor& logits, int64_t most_blocks = 65536) {
   const Placed h(hidden, c.offset), l(logits, c.offset), g(unwritten({c.groups}, at::kFloat));
-  GateHidden<T> arguments{h.data<T>(), l.data<T>(),    g.data<float>(), nullptr,
-                          c.groups,    c.group_tokens, c.rank};
+  GateHidden<T> arguments{h.data<T>(), l.data<T>(), g.data<float>(), nullptr, c.groups, c.group_tokens, c.rank};
   const Placed partial(not_a_number(partials(arguments)));
   arguments.partial = partial.data<float>();
   gate_hidden(arguments, nullptr, most_blocks);
@@ -51,9 +50,8 @@ template <class T>
 Tensor gradient(const Case& c, const Tensor& incoming, const Tensor& hidden, const Tensor& logits, const Tensor& gate,
                 double scale, int64_t most_blocks = 65536) {
   const Placed p(incoming, c.offset), h(hidden, c.offset), l(logits, c.offset), g(gate);
-  GateHiddenBackward<T> arguments{p.data<float>(), h.data<T>(), l.data<T>(),    g.data<float>(),
-                                  nullptr,         c.groups,    c.group_tokens, c.rank,
-                                  static_cast<float>(scale)};
+  GateHiddenBackward<T> arguments{p.data<float>(), h.data<T>(),    l.data<T>(), g.data<float>(),          nullptr,
+                                  c.groups,        c.group_tokens, c.rank,      static_cast<float>(scale)};
   const Placed partial(not_a_number(partials(arguments)));
   arguments.partial = partial.data<float>();
   gate_hidden_backward(arguments, nullptr, most_blocks);
@@ -154,8 +152,8 @@ TEST(CudaGateHidden, MovesEachElementOnce) {
     cuda_on_cpu::reset_counters();
     gradient<T>(c, incoming_of(c), result.hidden, logits_of<T>(c), result.gate, 1);
     // For each run every lane reads the gate, and together they read the sums of all runs; from the caches.
-    EXPECT_EQ(cuda_on_cpu::bytes_read(), elements * (2 * sizeof(float) + sizeof(T)) + tokens * sizeof(T) +
-                                             runs * (32 + runs) * sizeof(float));
+    EXPECT_EQ(cuda_on_cpu::bytes_read(),
+              elements * (2 * sizeof(float) + sizeof(T)) + tokens * sizeof(T) + runs * (32 + runs) * sizeof(float));
     EXPECT_EQ(cuda_on_cpu::bytes_written(), (elements + tokens + runs) * sizeof(float));
     EXPECT_EQ(cuda_on_cpu::launches(), 2U);
   });

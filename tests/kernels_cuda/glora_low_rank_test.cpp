@@ -27,7 +27,7 @@ struct Case {
 
 /// Below, at and above a tile of 64 and a depth of 32 in each direction; aligned quads, and masks that start within a
 /// counter; sums in one run and in several.
-const std::vector<Case> kCases{{1, 1, 1, 0},    {7, 5, 9, 1},     {33, 4, 40, 0},   {64, 32, 64, 0}, {65, 33, 65, 3},
+const std::vector<Case> kCases{{1, 1, 1, 0},    {7, 5, 9, 1},    {33, 4, 40, 0},   {64, 32, 64, 0}, {65, 33, 65, 3},
                                {7, 130, 12, 0}, {4097, 3, 5, 0}, {40, 2, 1030, 2}, {33, 512, 3, 0}};
 
 Dropout dropout_of(const DropoutMask& mask, double value) {
@@ -54,9 +54,9 @@ template <class T>
 Tensor updated(const Case& c, const Tensor& y, const Tensor& hidden, const Tensor& up, double scale,
                const DropoutMask& mask, int64_t most_blocks = 65536) {
   const Placed output(y, c.offset), h(hidden, c.offset), u(up, c.offset);
-  low_rank_update<T>({output.data<T>(), h.data<T>(), u.data<float>(), c.tokens, c.rank, c.columns,
-                      dropout_of(mask, scale)},
-                     nullptr, most_blocks);
+  low_rank_update<T>(
+      {output.data<T>(), h.data<T>(), u.data<float>(), c.tokens, c.rank, c.columns, dropout_of(mask, scale)}, nullptr,
+      most_blocks);
   return output.tensor().clone();
 }
 
@@ -71,12 +71,9 @@ Gradients gradients_of(const Case& c, const Tensor& grad_y, const Tensor& hidden
   const Placed g(grad_y, c.offset), h(hidden, c.offset), u(up, c.offset);
   const Placed to_hidden(unwritten({c.tokens, c.rank + 1}, at::kFloat), c.offset);
   const Placed to_up(unwritten({c.columns, c.rank}, at::kFloat), c.offset);
-  LowRankBackward<T> arguments{g.data<T>(),    h.data<T>(),
-                               u.data<float>(), to_hidden.data<float>(),
-                               to_up.data<float>(), nullptr,
-                               c.tokens,        c.rank,
-                               c.columns,       c.rank + 1,
-                               static_cast<float>(scale), dropout_of(mask, 1)};
+  LowRankBackward<T> arguments{
+      g.data<T>(), h.data<T>(), u.data<float>(), to_hidden.data<float>(),   to_up.data<float>(), nullptr, c.tokens,
+      c.rank,      c.columns,   c.rank + 1,      static_cast<float>(scale), dropout_of(mask, 1)};
   const Placed partial(at::full({partials(arguments)}, std::nan(""), at::TensorOptions(at::kFloat)));
   arguments.partial = partial.data<float>();
   low_rank_backward(arguments, nullptr, most_blocks);
@@ -93,9 +90,8 @@ TEST(CudaLowRankUpdate, EqualsComposition) {
         composed::low_rank_update(expected, hidden.to(at::kDouble), up.to(at::kDouble), 0.7, mask_of(dropout));
         const Tensor first = updated<T>(c, y, hidden, up, 0.7, mask_of(dropout));
         expect_close(first, expected, kTolerance<T>, c.text(dropout));
-        for_each_order([&] {
-          EXPECT_TRUE(updated<T>(c, y, hidden, up, 0.7, mask_of(dropout)).equal(first)) << c.text(dropout);
-        });
+        for_each_order(
+            [&] { EXPECT_TRUE(updated<T>(c, y, hidden, up, 0.7, mask_of(dropout)).equal(first)) << c.text(dropout); });
         EXPECT_TRUE(updated<T>(c, y, hidden, up, 0.7, mask_of(dropout), 2).equal(first)) << c.text(dropout);
       }
     }
@@ -107,7 +103,8 @@ TEST(CudaLowRankBackward, EqualsComposition) {
     for (const Case& c : kCases) {
       for (const double dropout : {0.0, 0.1}) {
         const Tensor grad_y = wide_of<T>(c, 0.8), hidden = hidden_of<T>(c), up = up_of(c);
-        const Gradients expected{at::zeros({c.tokens, c.rank}, at::kDouble), at::zeros({c.columns, c.rank}, at::kDouble)};
+        const Gradients expected{at::zeros({c.tokens, c.rank}, at::kDouble),
+                                 at::zeros({c.columns, c.rank}, at::kDouble)};
         composed::low_rank_backward(grad_y.to(at::kDouble), hidden.to(at::kDouble), up.to(at::kDouble), expected.hidden,
                                     expected.up, 0.7, mask_of(dropout));
         const Gradients first = gradients_of<T>(c, grad_y, hidden, up, 0.7, mask_of(dropout));
@@ -138,8 +135,8 @@ TEST(CudaLowRank, MasksAreTheReferenceBitForBit) {
       const Tensor wide = reference::dropout_factors(ones.to(at::kFloat), mask_of(0.1));
       const Case to_hidden{c.tokens, columns, columns, 0}, to_up{c.tokens, c.tokens, columns, 0};
       const Tensor hidden = at::ones({c.tokens, columns}, kType<T>);
-      EXPECT_TRUE(gradients_of<T>(to_hidden, ones, hidden, at::eye(columns, at::kFloat), 1, mask_of(0.1))
-                      .hidden.equal(wide))
+      EXPECT_TRUE(
+          gradients_of<T>(to_hidden, ones, hidden, at::eye(columns, at::kFloat), 1, mask_of(0.1)).hidden.equal(wide))
           << columns;
       EXPECT_TRUE(gradients_of<T>(to_up, ones, at::eye(c.tokens, kType<T>), at::ones({columns, c.tokens}, at::kFloat),
                                   1, mask_of(0.1))
@@ -172,8 +169,7 @@ TEST(CudaLowRank, NoTokensGiveNoGradientOfUp) {
   cuda_on_cpu::reset_counters();
   updated<float>(c, wide_of<float>(c, 0), hidden_of<float>(c), up_of(c), 1, mask_of(0.1));
   EXPECT_EQ(cuda_on_cpu::launches(), 0U);
-  const Gradients result =
-      gradients_of<float>(c, wide_of<float>(c, 0), hidden_of<float>(c), up_of(c), 1, mask_of(0.1));
+  const Gradients result = gradients_of<float>(c, wide_of<float>(c, 0), hidden_of<float>(c), up_of(c), 1, mask_of(0.1));
   EXPECT_TRUE(result.up.eq(0).all().item<bool>());
 }
 

@@ -133,7 +133,7 @@ void gate_hidden_backward(const GateHiddenBackward<T>& a, cudaStream_t stream, i
   launch("gate_hidden_backward", gate_hidden_backward_kernel<T>, blocks, kThreads, stream, a, runs);
 }
 
-#define JOINTTUNER_INSTANCES(T)                                      \
+#define JOINTTUNER_INSTANCES(T)                                           \
   template int64_t partials(const GateHidden<T>&);                        \
   template int64_t partials(const GateHiddenBackward<T>&);                \
   template void gate_hidden(const GateHidden<T>&, cudaStream_t, int64_t); \

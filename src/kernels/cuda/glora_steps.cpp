@@ -18,9 +18,12 @@ namespace {
 template <class Body>
 void for_type_of(const Tensor& tensor, const Body& body) {
   switch (tensor.scalar_type()) {
-    case at::kFloat: return body.template operator()<float>();
-    case at::kHalf: return body.template operator()<at::Half>();
-    case at::kBFloat16: return body.template operator()<at::BFloat16>();
+    case at::kFloat:
+      return body.template operator()<float>();
+    case at::kHalf:
+      return body.template operator()<at::Half>();
+    case at::kBFloat16:
+      return body.template operator()<at::BFloat16>();
     default:
       throw Error(fmt::format("glora_linear: expected float32, float16 or bfloat16 for a CUDA kernel, found {}",
                               c10::toString(tensor.scalar_type())));
@@ -50,8 +53,13 @@ Tensor work_space(int64_t elements, const Tensor& like) {
 Tensor gate_hidden(const Tensor& hidden, const Tensor& logits, int64_t groups, cudaStream_t stream) {
   const Tensor gate = at::empty({groups}, hidden.options().dtype(at::kFloat));
   for_type_of(hidden, [&]<class T>() {
-    GateHidden<T> arguments{hidden.mutable_data_ptr<T>(), logits.const_data_ptr<T>(), gate.mutable_data_ptr<float>(),
-                            nullptr, groups, hidden.size(0) / groups, hidden.size(1)};
+    GateHidden<T> arguments{hidden.mutable_data_ptr<T>(),
+                            logits.const_data_ptr<T>(),
+                            gate.mutable_data_ptr<float>(),
+                            nullptr,
+                            groups,
+                            hidden.size(0) / groups,
+                            hidden.size(1)};
     const Tensor partial = work_space(partials(arguments), gate);
     arguments.partial = partial.mutable_data_ptr<float>();
     gate_hidden(arguments, stream);
@@ -81,10 +89,9 @@ void low_rank_update(const Tensor& y, const Tensor& hidden, const Tensor& up, do
                      cudaStream_t stream) {
   const Tensor wide_up = wide(up);
   for_type_of(y, [&]<class T>() {
-    low_rank_update<T>(
-        {y.mutable_data_ptr<T>(), hidden.const_data_ptr<T>(), wide_up.const_data_ptr<float>(), y.size(0),
-         hidden.size(1), y.size(1), dropout_of(mask, scale)},
-        stream);
+    low_rank_update<T>({y.mutable_data_ptr<T>(), hidden.const_data_ptr<T>(), wide_up.const_data_ptr<float>(), y.size(0),
+                        hidden.size(1), y.size(1), dropout_of(mask, scale)},
+                       stream);
   });
 }
 

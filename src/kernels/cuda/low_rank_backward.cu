@@ -58,7 +58,8 @@ __device__ void for_each_tile(const Plan& plan, const Target& target, const Prod
 }
 
 template <class T>
-__global__ void __launch_bounds__(kTileThreads, kTileBlocks) grad_hidden_kernel(LowRankBackward<T> a, Plan plan, Target target) {
+__global__ void __launch_bounds__(kTileThreads, kTileBlocks)
+    grad_hidden_kernel(LowRankBackward<T> a, Plan plan, Target target) {
   JOINTTUNER_SHARED(Quad, grad_y, kFactorQuads);
   JOINTTUNER_SHARED(Quad, up, kFactorQuads);
   const Dropped<T> kept{{a.grad_y, a.tokens, a.columns}, a.dropout};
@@ -74,7 +75,8 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks) grad_hidden_kernel(
 }
 
 template <class T>
-__global__ void __launch_bounds__(kTileThreads, kTileBlocks) grad_up_kernel(LowRankBackward<T> a, Plan plan, Target target) {
+__global__ void __launch_bounds__(kTileThreads, kTileBlocks)
+    grad_up_kernel(LowRankBackward<T> a, Plan plan, Target target) {
   JOINTTUNER_SHARED(Quad, grad_y, kFactorQuads);
   JOINTTUNER_SHARED(Quad, hidden, kFactorQuads);
   const Dropped<T> kept{{a.grad_y, a.tokens, a.columns}, a.dropout};
@@ -135,8 +137,8 @@ void low_rank_backward(const LowRankBackward<T>& a, cudaStream_t stream, int64_t
               Target{a.grad_hidden, a.grad_hidden_stride, 0}, stream, most_blocks);
   LowRankBackward<T> scaled = a;
   scaled.dropout.kept *= a.scale;
-  run_product("low_rank_backward", grad_up_kernel<T>, scaled, up_plan(a),
-              Target{a.grad_up, a.rank, 0}, stream, most_blocks);
+  run_product("low_rank_backward", grad_up_kernel<T>, scaled, up_plan(a), Target{a.grad_up, a.rank, 0}, stream,
+              most_blocks);
 }
 
 #define JOINTTUNER_INSTANCES(T)                         \

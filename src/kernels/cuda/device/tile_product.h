@@ -90,9 +90,7 @@ __device__ void fill_from_columns(Quad* factor, const Source& source, int64_t ro
 }
 
 /// Terms of the sum from k to the end, at most kDepth.
-__device__ inline int depth_at(int64_t k, int64_t end) {
-  return static_cast<int>(end - k < kDepth ? end - k : kDepth);
-}
+__device__ inline int depth_at(int64_t k, int64_t end) { return static_cast<int>(end - k < kDepth ? end - k : kDepth); }
 
 __host__ __device__ inline int64_t tiles(int64_t extent) { return (extent + kTile - 1) / kTile; }
 
