@@ -20,11 +20,11 @@ struct Case {
   std::string text() const { return fmt::format("{} x {} tokens, rank {} at {}", groups, group_tokens, rank, offset); }
 };
 
-/// 7, 33 and 4097 tokens in all the groups they divide into; the largest rank has one run a token, 4097 tokens of rank
-/// 1 three.
-const std::vector<Case> kCases{{1, 1, 1, 0},    {1, 7, 5, 0},    {7, 1, 8, 0},    {1, 33, 8, 0},
-                               {3, 11, 33, 1},  {33, 1, 16, 3},  {1, 4097, 1, 0}, {1, 4097, 4, 1},
-                               {17, 241, 3, 0}, {4097, 1, 1, 0}, {2, 3, 2500, 0}};
+/// 7, 33 and 4097 tokens in all the groups they divide into; a rank with one token a run; and more runs than a warp has
+/// lanes, of logits (8500 tokens) and of rows (1100).
+const std::vector<Case> kCases{{1, 1, 1, 0},    {1, 7, 5, 0},    {7, 1, 8, 0},    {1, 33, 8, 0},   {3, 11, 33, 1},
+                               {33, 1, 16, 3},  {1, 4097, 1, 0}, {1, 4097, 4, 1}, {17, 241, 3, 0}, {4097, 1, 1, 0},
+                               {2, 3, 2500, 0}, {1, 8500, 1, 0}, {1, 1100, 64, 0}};
 
 /// Of the runs that are compared with the first one, so that each warp has several units of work.
 constexpr int64_t kMostBlocks = 2;

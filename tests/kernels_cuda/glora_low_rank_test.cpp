@@ -192,6 +192,17 @@ TEST(CudaLowRank, ReadsAndWritesWideTensorsOnce) {
   });
 }
 
+// What is read beyond a row's end does no harm to the results, only to memory that is not there.
+TEST(CudaLowRank, ReadsNothingBesideTheRows) {
+  const Case c{7, 5, 9, 0};
+  cuda_on_cpu::reset_counters();
+  updated<float>(c, wide_of<float>(c, 0), hidden_of<float>(c), up_of(c), 1, mask_of(0.1));
+  EXPECT_EQ(cuda_on_cpu::bytes_read(), (7 * 9 + 7 * 5 + 9 * 5) * sizeof(float));
+  cuda_on_cpu::reset_counters();
+  gradients_of<float>(c, wide_of<float>(c, 0), hidden_of<float>(c), up_of(c), 1, mask_of(0.1));
+  EXPECT_EQ(cuda_on_cpu::bytes_read(), (2 * 7 * 9 + 7 * 5 + 9 * 5) * sizeof(float));
+}
+
 TEST(CudaLowRankBackward, WorkSpaceIsBounded) {
   for (const int64_t tokens : {1, 1000, 40000, 1 << 30}) {
     for (const int64_t rank : {1, 32, 65, 512}) {
