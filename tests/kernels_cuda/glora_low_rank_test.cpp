@@ -9,6 +9,7 @@
 #include "../../src/kernels/glora_parts.h"
 #include "cuda/low_rank_backward.h"
 #include "cuda/low_rank_update.h"
+#include "cuda/tensor_arguments.h"
 #include "device_memory.h"
 #include "jointtuner/kernels/reference.h"
 
@@ -29,12 +30,6 @@ struct Case {
 /// counter; sums in one run and in several.
 const std::vector<Case> kCases{{1, 1, 1, 0},    {7, 5, 9, 1},    {33, 4, 40, 0},   {64, 32, 64, 0}, {65, 33, 65, 3},
                                {7, 130, 12, 0}, {4097, 3, 5, 0}, {40, 2, 1030, 2}, {33, 512, 3, 0}};
-
-Dropout dropout_of(const DropoutMask& mask, double value) {
-  return {mask.probability > 0, static_cast<uint32_t>(dropout_threshold(mask.probability)),
-          static_cast<float>(value / (1 - mask.probability)), static_cast<uint32_t>(mask.site),
-          static_cast<uint64_t>(mask.seed)};
-}
 
 /// A seed and a site that use all their bits.
 DropoutMask mask_of(double probability) { return {probability, 0x7123456789abcdef, 0x89abcdef}; }

@@ -93,7 +93,7 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks)
 
 __global__ void __launch_bounds__(kThreads) sum_of_runs_kernel(const float* partial, Plan plan, Target target) {
   const int64_t elements = plan.rows * plan.columns;
-  for_each_pack<1>(1, elements, [&](int64_t, int64_t i, int64_t) {
+  for_each_pack<1>(elements, [&](int64_t i, int64_t) {
     float sum = 0;
     for (int64_t run = 0; run < plan.runs; ++run) sum += read(partial + run * elements + i);
     write(target.data + i / plan.columns * target.row_stride + i % plan.columns, sum);
