@@ -33,7 +33,7 @@ STAGES = ("autoencoder", "images", "videos")
 SETTINGS = {"unet3d": dict(autoencoder=(4000, 32, 2e-3), images=(3500, 64, 1.5e-3), videos=(4000, 12, 1e-3)),
             "cogvideox": dict(autoencoder=(1600, 8, 2e-3), images=(5000, 64, 1e-3), videos=(6000, 24, 1e-3))}
 POOL = dict(images=30000, clips=16000)
-IMAGE_SHARE = .2             # of the samples' steps in the last stage
+IMAGE_SHARE = .12            # of the samples' steps in the last stage
 CAPTION_DROP = .1
 EMA = .998
 
@@ -232,7 +232,8 @@ class Run:
             new = [c for c in dict.fromkeys(captions) if c not in ids_of]
             ids_of.update(zip(new, token_ids(self.tokenizer, new)) if new else ())
             clean = latents[torch.from_numpy(chosen)].float()
-            t = torch.randint(0, 1000, (len(chosen),), generator=gt)
+            t = torch.randint(0, 1000, (2, len(chosen)), generator=gt)
+            t = t[0] if of_images else t.amax(0)      # clips: where a motion is chosen, at high noise, more often
             noise = torch.randn(clean.shape, generator=gt)
             signal_, spread = (x.view(-1, 1, 1, 1, 1) for x in (alphas[t].sqrt(), (1 - alphas[t]).sqrt()))
             states = self.text(torch.stack([ids_of[c] for c in captions]))[0]
