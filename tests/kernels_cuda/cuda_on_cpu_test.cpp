@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cuda/device/block_sum.h"
+#include "cuda/device/pack.h"
 #include "device_memory.h"
 #include "support/expect_error.h"
 
@@ -20,15 +21,15 @@ void run(unsigned blocks, unsigned threads, const std::function<void()>& body) {
   cuda_on_cpu::launch(blocks, threads, body);
 }
 
-/// Each thread's neighbour to the right, through shared memory, with or without the barriers that it takes.
+/// Each thread's neighbour to the right, twice, through shared memory, with or without the barriers that it takes.
 std::vector<float> neighbours(bool barrier_before, bool barrier_after) {
-  std::vector<float> result(64);
+  std::vector<float> result(128);
   run(1, 64, [&] {
     JOINTTUNER_SHARED(float, values, 64);
     for (int round = 0; round < 2; ++round) {
-      values[threadIdx.x] = static_cast<float>(threadIdx.x + 100 * round);
+      values[threadIdx.x] = static_cast<float>(threadIdx.x) + 100 * static_cast<float>(round);
       if (barrier_before) __syncthreads();
-      result[threadIdx.x] = values[(threadIdx.x + 1) % 64];
+      result[64 * static_cast<unsigned>(round) + threadIdx.x] = values[(threadIdx.x + 1) % 64];
       if (barrier_after) __syncthreads();
     }
   });
@@ -36,8 +37,8 @@ std::vector<float> neighbours(bool barrier_before, bool barrier_after) {
 }
 
 std::vector<float> expected_neighbours() {
-  std::vector<float> result(64);
-  for (size_t i = 0; i < 64; ++i) result[i] = static_cast<float>((i + 1) % 64 + 100);
+  std::vector<float> result(128);
+  for (size_t i = 0; i < 128; ++i) result[i] = static_cast<float>((i + 1) % 64 + i / 64 * 100);
   return result;
 }
 
