@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "../../src/kernels/glora_parts.h"
+#include "cuda/device/dropout.h"
 #include "cuda/low_rank_backward.h"
 #include "cuda/low_rank_update.h"
 #include "cuda/tensor_arguments.h"

@@ -1,6 +1,8 @@
 // Moves 3 sizeof(T) bytes an element; the composition, which widens, draws and multiplies in turn, some 20 times that.
 #include "gated_update.h"
 
+#include "device/dropout.h"
+
 namespace jointtuner::kernels::cuda {
 namespace {
 

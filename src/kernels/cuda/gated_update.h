@@ -1,6 +1,7 @@
 // jointtuner/kernels/gated_update.h on a GPU: raw pointers, no ATen.
 #pragma once
-#include "device/dropout.h"
+#include "device/dropout_mask.h"
+#include "device/stream.h"
 
 namespace jointtuner::kernels::cuda {
 

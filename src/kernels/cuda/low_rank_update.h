@@ -1,6 +1,7 @@
 // The step low_rank_update of glora_linear (../glora_parts.h) with dropout, on a GPU: raw pointers, no ATen.
 #pragma once
-#include "device/dropout.h"
+#include "device/dropout_mask.h"
+#include "device/stream.h"
 
 namespace jointtuner::kernels::cuda {
 

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "device/dropout.h"
+#include "device/dropout_mask.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/kernels/dropout_mask.h"
 

@@ -2,19 +2,10 @@
 // never stored.
 #pragma once
 #include "../../philox.h"
+#include "dropout_mask.h"
 #include "pack.h"
 
 namespace jointtuner::kernels::cuda {
-
-/// What a kernel needs to know of a mask. A dropped element's factor is 0, a kept one's `kept`: 1 / (1 - p), times
-/// whatever else the kernel multiplies by.
-struct Dropout {
-  bool active;       ///< p > 0; else every factor is `kept` and nothing is drawn
-  uint32_t minimum;  ///< of a kept element's word
-  float kept;
-  uint32_t site;
-  uint64_t seed;
-};
 
 /// The four words of counter `quad`.
 __device__ inline void draw(const Dropout& mask, uint64_t quad, uint32_t words[4]) {
