@@ -187,11 +187,12 @@ TEST_P(SegmentMemoryTest, adapters_stay_and_a_shared_activation_is_copied_once) 
   larger.set_requires_grad(true);
   other.run(in.latents, in.timestep, in.embedding, &larger);
   EXPECT_EQ(other.host_bytes(), bytes);
-  // Text states that are recorded go to every segment that attends to them.
+  // Text states that are recorded go to every segment that attends to them; UNet3D repeats them for each frame before.
   in.embedding = in.embedding.clone().requires_grad_(true).mul(1);
   GraphProgram shared(bundle_, at::kCPU, {.segment_memory = {offload}});
   shared.run(in.latents, in.timestep, in.embedding, &larger);
-  EXPECT_LE(shared.host_bytes(), bytes + 2 * static_cast<int64_t>(in.embedding.nbytes()));
+  EXPECT_GE(shared.host_bytes(), bytes);
+  EXPECT_LE(shared.host_bytes(), bytes + in.latents.size(2) * static_cast<int64_t>(in.embedding.nbytes()));
 }
 
 TEST_P(SegmentMemoryTest, segments_are_named_in_their_order) {
