@@ -1,6 +1,7 @@
 // The compositions that define the project's operators run on any device, and wait for nothing: they are what a card
 // without the fused kernels runs.
 #include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
 
 #include <functional>

@@ -132,7 +132,7 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
   void synchronizeDevice(c10::DeviceIndex) const override { count_wait("synchronizeDevice"); }
 
  private:
-  static c10::Stream stream() { return {c10::Stream::DEFAULT, kStandIn}; }
+  static c10::Stream stream() { return c10::Stream(c10::Stream::DEFAULT, kStandIn); }
 };
 
 class Hooks final : public at::PrivateUse1HooksInterface {
