@@ -1,6 +1,7 @@
 #include "jointtuner/base/device.h"
 
 #include <ATen/Context.h>
+#include <ATen/core/Tensor.h>
 #include <fmt/format.h>
 
 #include <charconv>
@@ -36,6 +37,12 @@ c10::Device parse_device(std::string_view text) {
     throw UsageError(fmt::format("device '{}': this machine has {} CUDA device(s), numbered from 0", text, cards));
   }
   return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};
+}
+
+at::Tensor to_device(const at::Tensor& tensor, c10::Device device) {
+  if (device.is_cpu() || !tensor.is_cpu()) return tensor.to(device);
+  // The allocator of pinned memory keeps the copy until the device has read it.
+  return tensor.pin_memory().to(tensor.options().device(device), /*non_blocking=*/true);
 }
 
 }  // namespace jointtuner

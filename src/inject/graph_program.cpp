@@ -14,6 +14,7 @@
 #include "graph_rewrite.h"
 #include "jointtuner/backbone/frozen_module.h"
 #include "jointtuner/backbone/positional.h"
+#include "jointtuner/base/device.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/nearest.h"
 #include "jointtuner/base/shape.h"
@@ -162,7 +163,7 @@ Tensor GraphProgram::Impl::position(const std::string& role, const Tensor& laten
   auto known = std::find_if(positions.begin(), positions.end(), [&](const auto& p) { return p.size == size; });
   if (known == positions.end()) {
     Positions made{size, backbone::positional_inputs(manifest.denoiser.positional, size[0], size[1], size[2])};
-    for (auto& [name, tensor] : made.tensors) tensor = tensor.to(device);
+    for (auto& [name, tensor] : made.tensors) tensor = to_device(tensor, device);
     if (positions.size() == kSizesKept) positions.pop_front();
     known = positions.insert(positions.end(), std::move(made));
   }

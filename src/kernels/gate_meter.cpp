@@ -13,10 +13,7 @@ GateMeter::GateMeter() : outer_(innermost) { innermost = this; }
 
 GateMeter::~GateMeter() { innermost = outer_; }
 
-std::optional<double> GateMeter::mean() const {
-  if (gates_.empty()) return std::nullopt;
-  return at::cat(gates_).to(at::kDouble).mean().item<double>();
-}
+Tensor GateMeter::mean() const { return gates_.empty() ? Tensor() : at::cat(gates_).to(at::kDouble).mean(); }
 
 void GateMeter::see(const Tensor& gate) {
   if (innermost) innermost->gates_.push_back(gate.detach());

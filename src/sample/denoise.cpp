@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "jointtuner/base/device.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/generator.h"
 #include "jointtuner/diffusion/sampler.h"
@@ -13,7 +14,7 @@
 namespace jointtuner::sample {
 namespace {
 
-Tensor on_device(const Tensor& tensor, at::Device device) { return tensor.to(device, at::kFloat); }
+Tensor on_device(const Tensor& tensor, at::Device device) { return to_device(tensor.to(at::kFloat), device); }
 
 Tensor predicted(const Denoiser& denoiser, const Tensor& latents, int64_t timestep, const Tensor& embedding,
                  const inject::AdapterRun& how) {
@@ -80,7 +81,7 @@ Tensor denoise(const Denoiser& denoiser, const DenoiseInputs& inputs, const Samp
   settings.eta = options.eta;
   settings.noise = [&](int64_t step) {
     const auto named_generator = generator(static_cast<uint64_t>(inputs.seed), 0, fmt::format("sampler/{}", step));
-    return normal_draw(start.sizes(), named_generator).to(denoiser.device);
+    return to_device(normal_draw(start.sizes(), named_generator), denoiser.device);
   };
   settings.on_step = [&](const diffusion::StepReport& report) { after_step(report.step); };
   const Tensor latents = diffusion::sample(diffusion::parse_sampler(options.sampler), schedule,

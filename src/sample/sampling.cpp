@@ -221,7 +221,7 @@ std::string Sampling::settings_text(const NamedAdapter& named, const std::string
                           {"denoiser_sha256", bundle_->sha256(manifest.denoiser.file)},
                           {"autoencoder_sha256", bundle_->sha256(manifest.autoencoder.file)},
                           {"text_encoder_sha256", bundle_->sha256(manifest.text.file)}};
-  settings["device"] = device_.is_cpu() ? "cpu" : "cuda";
+  settings["device"] = c10::DeviceTypeName(device_.type(), /*lower_case=*/true);
   return settings.dump();
 }
 

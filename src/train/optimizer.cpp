@@ -51,7 +51,7 @@ void AdamW::restore(const Safetensors& state) {
   }
 }
 
-double gradient_norm(const Tensor& gradient) { return at::linalg_vector_norm(gradient).item().toDouble(); }
+Tensor gradient_norm(const Tensor& gradient) { return at::linalg_vector_norm(gradient); }
 
 void clip_gradient(Tensor gradient, double norm, double largest) {
   if (largest > 0) {

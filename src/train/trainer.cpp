@@ -1,5 +1,6 @@
 #include "jointtuner/train/trainer.h"
 
+#include <ATen/ops/cat.h>
 #include <fmt/format.h>
 #include <time.h>
 #include <unistd.h>
@@ -159,24 +160,17 @@ StepMetrics Trainer::optimiser_step() {
   metrics.loss_scale = loss_scaler_.scale();
 
   parts_.adapters.zero_gradient();
+  std::vector<RunningStep> micro_steps;
   for (int64_t k = 0; k < accumulation; ++k) {
     const data::JointBatch batch = parts_.batches.at(step_ * accumulation + k);
-    const StepResult result = parts_.step.run(batch, metrics.loss_scale / static_cast<double>(accumulation));
+    micro_steps.push_back(parts_.step.start(batch, metrics.loss_scale / static_cast<double>(accumulation)));
     metrics.epoch = k == 0 ? batch.epoch : metrics.epoch;
-    metrics.loss += result.loss / static_cast<double>(accumulation);
-    if (result.mean_gate) {
-      metrics.mean_gate = metrics.mean_gate.value_or(0) + *result.mean_gate / static_cast<double>(accumulation);
-    }
-    metrics.items.insert(metrics.items.end(), result.items.begin(), result.items.end());
   }
-  metrics.loss_image = mean_loss(metrics.items, data::Kind::image);
-  metrics.loss_video = mean_loss(metrics.items, data::Kind::video);
-
   Tensor gradient = parts_.adapters.flat_gradient();
   if (metrics.loss_scale != 1) {
     gradient.mul_(1 / metrics.loss_scale);
   }
-  metrics.gradient_norm = gradient_norm(gradient);
+  read_numbers(micro_steps, gradient, metrics);
   const bool finite = std::isfinite(metrics.loss) && std::isfinite(metrics.gradient_norm);
   if (!finite && !loss_scaler_.enabled()) {
     fail_non_finite(metrics, parts_.data.items(), parts_.folder.checkpoints());
@@ -190,6 +184,30 @@ StepMetrics Trainer::optimiser_step() {
   metrics.peak_memory_bytes = peak_memory_bytes(parts_.adapters.device());
   metrics.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   return metrics;
+}
+
+void Trainer::read_numbers(const std::vector<RunningStep>& micro_steps, const Tensor& gradient,
+                           StepMetrics& metrics) const {
+  std::vector<Tensor> measured = {gradient_norm(gradient).to(at::kDouble).view({1})};
+  std::vector<int64_t> lengths = {1};
+  for (const RunningStep& step : micro_steps) {
+    measured.push_back(step.measured());
+    lengths.push_back(step.measured().size(0));
+  }
+  // The only place where a step's host waits for its device.
+  const std::vector<Tensor> numbers = at::cat(measured).cpu().split_with_sizes(lengths);
+  metrics.gradient_norm = numbers[0].item().toDouble();
+  const auto count = static_cast<double>(micro_steps.size());
+  for (size_t k = 0; k < micro_steps.size(); ++k) {
+    const StepResult result = micro_steps[k].result(numbers[k + 1]);
+    metrics.loss += result.loss / count;
+    if (result.mean_gate) {
+      metrics.mean_gate = metrics.mean_gate.value_or(0) + *result.mean_gate / count;
+    }
+    metrics.items.insert(metrics.items.end(), result.items.begin(), result.items.end());
+  }
+  metrics.loss_image = mean_loss(metrics.items, data::Kind::image);
+  metrics.loss_video = mean_loss(metrics.items, data::Kind::video);
 }
 
 void Trainer::report(const StepMetrics& metrics) {

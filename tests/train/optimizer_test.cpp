@@ -80,19 +80,19 @@ TEST(AdamW, RefusesAStateOfAnotherSize) {
 
 TEST(GradientClip, HandWorked) {
   const Tensor gradient = at::tensor({3.0f, -4.0f});
-  EXPECT_DOUBLE_EQ(gradient_norm(gradient), 5.0);
+  EXPECT_DOUBLE_EQ(gradient_norm(gradient).item().toDouble(), 5.0);
   clip_gradient(gradient, 5.0, 0);  // 0 = none
-  EXPECT_DOUBLE_EQ(gradient_norm(gradient), 5.0);
+  EXPECT_DOUBLE_EQ(gradient_norm(gradient).item().toDouble(), 5.0);
   clip_gradient(gradient, 5.0, 10);
-  EXPECT_DOUBLE_EQ(gradient_norm(gradient), 5.0);
+  EXPECT_DOUBLE_EQ(gradient_norm(gradient).item().toDouble(), 5.0);
   clip_gradient(gradient, 5.0, 1);
   EXPECT_NEAR(gradient[0].item().toDouble(), 0.6, 1e-6);
   EXPECT_NEAR(gradient[1].item().toDouble(), -0.8, 1e-6);
 }
 
 TEST(GradientNorm, TellsWhatIsNotFinite) {
-  EXPECT_TRUE(std::isnan(gradient_norm(at::tensor({1.0f, std::nanf("")}))));
-  EXPECT_TRUE(std::isinf(gradient_norm(at::tensor({1.0f, -std::numeric_limits<float>::infinity()}))));
+  EXPECT_TRUE(std::isnan(gradient_norm(at::tensor({1.0f, std::nanf("")})).item().toDouble()));
+  EXPECT_TRUE(std::isinf(gradient_norm(at::tensor({1.0f, -std::numeric_limits<float>::infinity()})).item().toDouble()));
 }
 
 }  // namespace jointtuner::train

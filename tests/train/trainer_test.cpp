@@ -124,7 +124,7 @@ TEST(Trainer, StepsAreAdamWOnTheStepsGradient) {
   for (int64_t step = 0; step < 2; ++step) {
     by_hand.adapters.zero_gradient();
     by_hand.step.run(by_hand.batches.at(step));
-    const double norm = gradient_norm(by_hand.adapters.flat_gradient());
+    const double norm = gradient_norm(by_hand.adapters.flat_gradient()).item().toDouble();
     EXPECT_EQ(metrics_of(temporary / "run").at(static_cast<size_t>(step))["gradient_norm"], norm);
     EXPECT_GT(norm, 0.5);  // so that clipping is seen
     clip_gradient(by_hand.adapters.flat_gradient(), norm, 0.5);
@@ -147,7 +147,7 @@ TEST(Trainer, AccumulationAveragesMicroBatches) {
   by_hand.adapters.set_requires_grad(true);
   const StepResult first = by_hand.step.run(by_hand.batches.at(0), 0.5);
   const StepResult second = by_hand.step.run(by_hand.batches.at(1), 0.5);
-  EXPECT_EQ(lines[0]["gradient_norm"], gradient_norm(by_hand.adapters.flat_gradient()));
+  EXPECT_EQ(lines[0]["gradient_norm"], gradient_norm(by_hand.adapters.flat_gradient()).item().toDouble());
   EXPECT_DOUBLE_EQ(lines[0]["loss"].get<double>(), (first.loss + second.loss) / 2);
   EXPECT_EQ(lines[0]["items"].size(), 6u);
   EXPECT_EQ(lines[1]["items"][0]["timestep"], by_hand.step.run(by_hand.batches.at(2)).items[0].timestep);

@@ -1,5 +1,6 @@
-// The device a user names on the command line or in a config.
+// The device a user names on the command line or in a config, and the way there.
 #pragma once
+#include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
 #include <string_view>
@@ -9,5 +10,9 @@ namespace jointtuner {
 /// "auto" (the first CUDA device if there is one, else the CPU), "cpu", "cuda" or "cuda:n".
 /// Throws UsageError for any other text and when the device does not exist here.
 c10::Device parse_device(std::string_view text);
+
+/// `tensor` on `device`; itself where it is there already. Copied from the CPU to a device through pinned memory, so
+/// that the host goes on without waiting for what the device has still to do.
+at::Tensor to_device(const at::Tensor& tensor, c10::Device device);
 
 }  // namespace jointtuner

@@ -17,8 +17,9 @@ class GateMeter {
   GateMeter(const GateMeter&) = delete;
   GateMeter& operator=(const GateMeter&) = delete;
 
-  /// Mean over all gates seen, each layer and pooling group counting once; empty when there were none.
-  std::optional<double> mean() const;
+  /// Mean over all gates seen, each layer and pooling group counting once: float64 [] on their device, where nobody
+  /// waits for it; undefined when there were none.
+  Tensor mean() const;
 
   /// For glora_linear: hands a layer's gate [groups] to the innermost meter of this thread, if there is one.
   static void see(const Tensor& gate);

@@ -45,9 +45,9 @@ class AdamW {
   double weight_decay_;
 };
 
-/// L2 norm of `gradient` (any shape, fp32), computed on its device. Not finite if and only if an element is not (or the
+/// L2 norm of `gradient` (any shape, fp32), [] on its device. Not finite if and only if an element is not (or the
 /// sum of squares overflows).
-double gradient_norm(const Tensor& gradient);
+Tensor gradient_norm(const Tensor& gradient);
 
 /// Multiplies `gradient` in place by min(1, largest / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_; `largest` 0 =
 /// no clipping.

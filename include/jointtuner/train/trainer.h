@@ -64,6 +64,7 @@ class Trainer {
  private:
   int64_t restore();
   StepMetrics optimiser_step();
+  void read_numbers(const std::vector<RunningStep>& micro_steps, const Tensor& gradient, StepMetrics& metrics) const;
   void report(const StepMetrics& metrics);
   void save_checkpoint();
   void make_preview();

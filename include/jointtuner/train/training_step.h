@@ -37,6 +37,24 @@ struct StepResult {
   std::optional<double> mean_gate;  ///< over items and adapted sites; empty for plain LoRA
 };
 
+/// A micro-batch that was run, its numbers still on the device. Reading them makes the host wait for the device, so the
+/// trainer reads those of all its micro-batches at once.
+class RunningStep {
+ public:
+  /// Losses and the mean gate, float64 [N] on the device.
+  const Tensor& measured() const { return measured_; }
+  /// The result, given measured() on the CPU.
+  StepResult result(const Tensor& measured) const;
+
+ private:
+  friend class TrainingStep;
+  StepResult unread_;           // items without their losses
+  std::vector<size_t> places_;  // of the losses among the items: the images', then the videos'
+  std::vector<double> weights_;
+  bool gated_ = false;
+  Tensor measured_;  // losses, then the mean gate where gated_
+};
+
 class TrainingStep {
  public:
   /// Keeps references to `data`.
@@ -61,10 +79,18 @@ class TrainingStep {
   /// gate pooling "batch" the pool is one group. Throws Error when posteriors of one group differ in shape.
   StepResult run(const data::JointBatch& batch, double gradient_factor = 1.0) const;
 
+  /// The same without waiting for the device.
+  RunningStep start(const data::JointBatch& batch, double gradient_factor = 1.0) const;
+
  private:
   struct Draws;
-  void run_group(data::Kind kind, const data::JointBatch& batch, const Draws& draws, double gradient_factor,
-                 StepResult& result) const;
+  struct Group;
+  struct GroupResult {
+    Tensor losses;  // float64 [Bg] on the device
+    Tensor gate;    // float64 [], undefined for plain LoRA
+  };
+  Group gather(const data::JointBatch& batch, data::Kind kind) const;
+  GroupResult run_group(data::Kind kind, const Group& group, const Draws& draws, double loss_factor) const;
 
   const PreparedData& data_;
   const diffusion::NoiseSchedule schedule_;
