@@ -42,6 +42,6 @@ class OnBoth : public ::testing::TestWithParam<Family> {
 };
 
 /// What the host waited for, for messages.
-inline std::string text(const Traffic& traffic) { return fmt::format("{}", fmt::join(traffic.waits, "\n")); }
+inline std::string waits_text(const Traffic& traffic) { return fmt::format("{}", fmt::join(traffic.waits, "\n")); }
 
 }  // namespace jointtuner::testing

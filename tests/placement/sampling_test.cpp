@@ -125,7 +125,7 @@ TEST_P(SamplingOnBoth, no_step_waits_for_the_device) {
     if (o.sampler == "ddim") o.eta = 1;  // noise in each step, but the last
     for (const int64_t steps : {2, 5}) {
       const Traffic counted = traffic(o, steps);
-      EXPECT_EQ(counted.waits.size(), 1U) << sampler << " with " << steps << " steps\n" << text(counted);
+      EXPECT_EQ(counted.waits.size(), 1U) << sampler << " with " << steps << " steps\n" << testing::waits_text(counted);
       EXPECT_EQ(counted.copies_out, 1);
     }
   }

@@ -28,7 +28,7 @@ using testing::Traffic;
 class TrainingOnBoth : public testing::OnBoth {
  protected:
   /// A small run on a picture and a clip: two steps of two micro-batches, a preview at the end.
-  config::RunConfig config(const fs::path& folder, const std::string& name) const {
+  config::RunConfig small_run(const fs::path& folder, const std::string& name) const {
     const testing::Family& family = GetParam();
     config::RunConfig c;
     c.run.name = name;
@@ -100,13 +100,13 @@ FOR_ALL_FAMILIES(TrainingOnBoth);
 TEST_P(TrainingOnBoth, a_run_and_a_resumed_run_write_the_cpus_files) {
   const testing::TemporaryFolder folder;
   write_media(folder.path());
-  const fs::path expected = cli::train_run(config(folder.path(), "cpu"), at::kCPU, false);
-  const fs::path run = cli::train_run(config(folder.path(), "stand_in"), stand_in(), false);
+  const fs::path expected = cli::train_run(small_run(folder.path(), "cpu"), at::kCPU, false);
+  const fs::path run = cli::train_run(small_run(folder.path(), "stand_in"), stand_in(), false);
   expect_same(run, expected);
   // As if it had been killed after its first step.
   fs::remove_all(run / "previews");
   fs::remove_all(run / "checkpoints" / checkpoint_name(2));
-  cli::train_run(config(folder.path(), "stand_in"), stand_in(), true);
+  cli::train_run(small_run(folder.path(), "stand_in"), stand_in(), true);
   expect_same(run, expected);
 }
 
@@ -163,7 +163,7 @@ TEST_P(TrainingOnBoth, a_micro_step_equals_the_cpus_and_waits_for_nothing) {
   taken_traffic();
   const RunningStep running = device.step.start(device.batches.at(0));
   const Traffic first = taken_traffic();
-  EXPECT_TRUE(first.waits.empty()) << text(first);
+  EXPECT_TRUE(first.waits.empty()) << testing::waits_text(first);
   EXPECT_EQ(first.copies_out, 0);
   const StepResult result = running.result(running.measured().cpu());
   EXPECT_EQ(result.loss, expected.loss);
@@ -173,7 +173,7 @@ TEST_P(TrainingOnBoth, a_micro_step_equals_the_cpus_and_waits_for_nothing) {
   taken_traffic();
   device.step.start(device.batches.at(0));
   const Traffic second = taken_traffic();
-  EXPECT_TRUE(second.waits.empty()) << text(second);
+  EXPECT_TRUE(second.waits.empty()) << testing::waits_text(second);
   EXPECT_EQ(second.copies_in, 9);  // timesteps, latents, noise and embeddings of both kinds, the videos' shift
 }
 
@@ -189,7 +189,7 @@ TEST_P(TrainingOnBoth, plain_lora_without_checkpoint_segments_equals_the_cpus) {
     const TrainingStep step(run.data, diffusion::NoiseSchedule(gated.bundle.manifest().schedule),
                             adapted_denoiser(program, adapters, {.rank = 2, .gate = false}),
                             NanoRun::settings(gated.bundle.manifest(), device));
-    EXPECT_EQ(step.run(run.batches.at(1)).mean_gate, std::nullopt);
+    EXPECT_FALSE(step.run(run.batches.at(1)).mean_gate.has_value());
     gradients.push_back(adapters.flat_gradient().cpu());
   }
   EXPECT_TRUE(at::equal(gradients[0], gradients[1]));
@@ -200,7 +200,7 @@ TEST_P(TrainingOnBoth, an_optimiser_step_waits_once) {
   for (const bool loss_scaling : {false, true}) {
     NanoRun run(loaded(stand_in()), stand_in());
     const Traffic one = run.traffic(1, loss_scaling), three = run.traffic(3, loss_scaling);
-    EXPECT_EQ(three.waits.size() - one.waits.size(), 2U) << text(three);
+    EXPECT_EQ(three.waits.size() - one.waits.size(), 2U) << testing::waits_text(three);
     EXPECT_EQ(three.copies_out - one.copies_out, 2);
   }
 }
