@@ -12,7 +12,8 @@
 namespace jointtuner::kernels::cuda {
 namespace {
 
-constexpr StepFactors kFactors{7.5F, 1.1F, -0.4F, 1.3F, 0.6F, -0.2F, 0.5F, 0.25F, 0.125F};
+/// Unclipped, x0 reaches 0.69 on both sides.
+constexpr StepFactors kFactors{7.5F, 1.1F, -0.4F, 0.5F, 0.6F, -0.2F, 0.5F, 0.25F, 0.125F};
 
 /// Which of unconditional, previous_x0 and noise are there, by bits.
 template <class T>
