@@ -22,6 +22,7 @@ if(JOINTTUNER_CUDA)
     set(CMAKE_CUDA_ARCHITECTURES 80 86 89 90)
   endif()
   enable_language(CUDA)
+  find_package(CUDAToolkit REQUIRED)
 endif()
 
 # The torch wheel ships fmt 12 in its include folder; spdlog is built against the system's fmt. A folder that holds only a

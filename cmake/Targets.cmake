@@ -11,11 +11,17 @@ if(MOLD_PROGRAM)
   target_link_options(jointtuner_flags INTERFACE -fuse-ld=mold)
 endif()
 
-# jointtuner_module(NAME [REGISTERS] [LINK target...]): src/NAME/*.cpp. REGISTERS: static initialisers in it register operators, and
+# jointtuner_module(NAME [REGISTERS] [LINK target...]): src/NAME/*.cpp, of which folders `cuda` are for a build with CUDA and
+# folders `without_cuda` for one without. REGISTERS: static initialisers in it register operators, and
 # a plain archive member that nobody names would be dropped by the linker, so the whole archive is linked.
 function(jointtuner_module name)
   cmake_parse_arguments(ARG "REGISTERS" "" "LINK" ${ARGN})
   file(GLOB_RECURSE _sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/${name}/*.cpp")
+  if(JOINTTUNER_CUDA)
+    list(FILTER _sources EXCLUDE REGEX "/src/${name}/(.*/)?without_cuda/")
+  else()
+    list(FILTER _sources EXCLUDE REGEX "/src/${name}/(.*/)?cuda/")
+  endif()
   if(NOT _sources)
     set(_sources "${PROJECT_SOURCE_DIR}/cmake/empty.cpp")
   endif()
@@ -31,6 +37,11 @@ endfunction()
 
 function(jointtuner_modules)
   jointtuner_module(base LINK spdlog::spdlog nlohmann_json::nlohmann_json OpenSSL::Crypto)
+  if(JOINTTUNER_CUDA)
+    target_link_libraries(jointtuner_base PRIVATE CUDA::cudart)
+    list(JOIN CMAKE_CUDA_ARCHITECTURES "," _architectures)
+    target_compile_definitions(jointtuner_base PRIVATE JOINTTUNER_CUDA_ARCHITECTURES="${_architectures}")
+  endif()
   jointtuner_module(media LINK jointtuner_base FFmpeg::FFmpeg opencv_core opencv_imgproc opencv_imgcodecs)
   jointtuner_module(kernels REGISTERS LINK jointtuner_base)
   # at::parallel_for is a plain loop in files compiled without OpenMP. A flag, not the OpenMP target: the run-time library is LibTorch's.
