@@ -59,4 +59,6 @@ function(jointtuner_modules)
   jointtuner_module(config LINK jointtuner_base)
   jointtuner_module(cli LINK jointtuner_config jointtuner_train jointtuner_sample jointtuner_evaluate CLI11::CLI11)
   target_compile_definitions(jointtuner_cli PRIVATE JOINTTUNER_VERSION="${PROJECT_VERSION}")
+  set_source_files_properties("${PROJECT_SOURCE_DIR}/src/cli/doctor_machine.cpp" PROPERTIES COMPILE_DEFINITIONS
+    JOINTTUNER_COMPILER="${CMAKE_CXX_COMPILER_ID}\ ${CMAKE_CXX_COMPILER_VERSION}")
 endfunction()

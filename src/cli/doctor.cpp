@@ -38,7 +38,7 @@ void add_doctor(CLI::App& app) {
   auto a = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand(
       "doctor", "Check this machine: versions, devices, every kernel against its reference, a small training run");
-  command->add_flag("--quick", a->options.quick, "fewer steps, and no large inputs: GB/s are then too low");
+  command->add_flag("--quick", a->options.quick, "fewer steps, and no large inputs: GB/s then say little");
   command
       ->add_option("--bundle", a->options.bundle, "also train three steps of this bundle's denoiser, at a small size")
       ->option_text("BUNDLE");

@@ -36,7 +36,7 @@ double roundoff(ScalarType dtype) {
 double pointwise_limit(ScalarType dtype) { return dtype == at::kFloat ? 16 * roundoff(dtype) : 2 * roundoff(dtype); }
 
 /// Sums over hundreds of products; in half precision rounded after each of the steps.
-double product_limit(ScalarType dtype) { return dtype == at::kFloat ? 1e-5 : 16 * roundoff(dtype); }
+double product_limit(ScalarType dtype) { return dtype == at::kFloat ? 1e-5 : 8 * roundoff(dtype); }
 
 /// A float32 number for every dtype, summed in more than float32.
 double loss_limit(ScalarType) { return 16 * roundoff(at::kFloat); }

@@ -92,9 +92,10 @@ std::string driver_text() {
 }  // namespace
 
 std::vector<Row> version_rows() {
-  std::vector<Row> rows{fact("versions", "jointtuner", JOINTTUNER_VERSION),
-                        fact("versions", "compiler", fmt::format("{}, C++{}", __VERSION__, __cplusplus / 100 % 100)),
-                        torch_row()};
+  std::vector<Row> rows{
+      fact("versions", "jointtuner", JOINTTUNER_VERSION),
+      fact("versions", "compiler", fmt::format("{}, C++{}", JOINTTUNER_COMPILER, __cplusplus / 100 % 100)),
+      torch_row()};
   add_cuda_rows(rows);
   if (const std::string driver = driver_text(); !driver.empty())
     rows.push_back(fact("versions", "NVIDIA driver", driver));

@@ -102,7 +102,7 @@ Row training_row(const TrainingOps& ops, at::Device device, at::ScalarType dtype
   const auto found = training_losses(ops, device, dtype, dtype, steps);
   Row row{.part = "training", .check = fmt::format("{} steps, two layers", steps), .limit = 1e-5};
   row.on = fmt::format("{} {}", device.str(), c10::getDtypeNames(dtype).first);
-  if (dtype != at::kFloat) row.limit = dtype == at::kHalf ? 2e-3 : 1.6e-2;  // four roundings of activations
+  if (dtype != at::kFloat) row.limit = std::ldexp(1, dtype == at::kHalf ? -11 : -8);  // one rounding: a loss is a mean
   row.error = largest_difference({at::tensor(found, at::kDouble)}, {at::tensor(expected, at::kDouble)});
   row.found = fmt::format("loss {:.4f} -> {:.4f}", found.front(), found.back());
   row.verdict = found.back() < found.front() ? judged(*row.error, *row.limit) : Verdict::wrong;
