@@ -67,7 +67,8 @@ Moved read_by(const c10::FunctionSchema& schema, const torch::jit::Stack& stack)
 
 void count(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
   const auto below = keys & c10::DispatchKeySet(c10::DispatchKeySet::FULL_AFTER, kKey);
-  if (counting == nullptr || moves_nothing(op)) {
+  const bool opened = counting != nullptr && counting->opens_own() && op.schema().getNamespace() == "jointtuner";
+  if (counting == nullptr || opened || moves_nothing(op)) {
     op.redispatchBoxed(below, stack);
     return;
   }
@@ -87,7 +88,8 @@ TORCH_LIBRARY_IMPL(_, Fake, m) { m.fallback(torch::CppFunction::makeFromBoxedFun
 
 }  // namespace
 
-ByteCounter::ByteCounter() {
+ByteCounter::ByteCounter(std::function<Moved()> own) : own_(std::move(own)) {
+  if (own_) own_();  // what was moved before does not count
   counting = this;
   c10::impl::tls_set_dispatch_key_included(kKey, true);
 }
@@ -98,7 +100,7 @@ ByteCounter::~ByteCounter() {
 }
 
 Moved ByteCounter::sum() const {
-  Moved sum;
+  Moved sum = own_ ? own_() : Moved{};
   for (const auto& [name, moved] : by_operator_) {
     sum.read += moved.read;
     sum.written += moved.written;

@@ -29,8 +29,8 @@ struct Counted {
   double paper, counted;  // bytes an element
 };
 
-Counted counted(const Work& work, double elements) {
-  const ByteCounter counter;
+Counted counted(const Work& work, double elements, const std::function<Moved()>& own = {}) {
+  const ByteCounter counter(own);
   work.run();
   if (std::getenv("BENCH_OPERATORS") != nullptr)
     for (const auto& [name, moved] : counter.by_operator())
