@@ -15,13 +15,7 @@ if(JOINTTUNER_TESTS)
 endif()
 
 if(JOINTTUNER_CUDA)
-  # CMake 3.25 knows no CUDA dialect above 17; the shared run-time library, since LibTorch brings it along.
-  set(CMAKE_CUDA_STANDARD 17)
-  set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
-  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
-    set(CMAKE_CUDA_ARCHITECTURES 80 86 89 90)
-  endif()
-  enable_language(CUDA)
+  include(Cuda)
   find_package(CUDAToolkit REQUIRED)
 endif()
 

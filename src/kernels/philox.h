@@ -1,7 +1,12 @@
-// Philox4x32-10 as inline arithmetic: the same lines serve the scalar function, the vector loops and, later, device
-// code.
+// Philox4x32-10 as inline arithmetic: the same lines serve the scalar function, the vector loops and device code.
 #pragma once
 #include <cstdint>
+
+#ifdef __CUDACC__
+#define JOINTTUNER_HOST_DEVICE __host__ __device__
+#else
+#define JOINTTUNER_HOST_DEVICE
+#endif
 
 namespace jointtuner::kernels::philox {
 
@@ -12,8 +17,8 @@ inline constexpr uint32_t kWeyl1 = 0xBB67AE85;
 inline constexpr int kRounds = 10;
 
 /// One round on the counter words c0..c3 with key words k0, k1.
-inline __attribute__((always_inline)) void round(uint32_t& c0, uint32_t& c1, uint32_t& c2, uint32_t& c3, uint32_t k0,
-                                                 uint32_t k1) {
+JOINTTUNER_HOST_DEVICE inline __attribute__((always_inline)) void round(uint32_t& c0, uint32_t& c1, uint32_t& c2,
+                                                                        uint32_t& c3, uint32_t k0, uint32_t k1) {
   const uint64_t product0 = static_cast<uint64_t>(kMultiplier0) * c0;
   const uint64_t product1 = static_cast<uint64_t>(kMultiplier1) * c2;
   const uint32_t next0 = static_cast<uint32_t>(product1 >> 32) ^ c1 ^ k0;
