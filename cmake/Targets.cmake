@@ -51,6 +51,7 @@ function(jointtuner_modules)
   target_compile_options(jointtuner_kernels PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
   target_link_options(jointtuner_kernels PUBLIC -fopenmp)
   if(JOINTTUNER_CUDA)
+    target_compile_options(jointtuner_kernels PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wno-unknown-pragmas>)  # unroll
     set_target_properties(jointtuner_kernels PROPERTIES POSITION_INDEPENDENT_CODE ON)
     target_include_directories(jointtuner_kernels SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
   endif()

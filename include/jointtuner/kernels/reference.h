@@ -28,6 +28,9 @@ Tensor gated_update(const Tensor& y, const Tensor& update, const std::optional<T
 
 Tensor shifted_mse(const Tensor& prediction, const Tensor& target, const std::optional<Tensor>& shift, double strength,
                    LossReduction reduction);
+/// The gradient of prediction; grad_loss is [] or [B].
+Tensor shifted_mse_backward(const Tensor& grad_loss, const Tensor& prediction, const Tensor& target,
+                            const std::optional<Tensor>& shift, double strength);
 
 StepResult guided_step(const Tensor& latents, const GuidedPrediction& prediction, const StepCoefficients& coefficients,
                        const std::optional<Tensor>& previous_x0, const std::optional<Tensor>& noise);

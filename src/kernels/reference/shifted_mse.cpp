@@ -19,14 +19,6 @@ Tensor loss(const Tensor& prediction, const Tensor& target, const std::optional<
   return per_item ? squares.mean({1, 2, 3, 4}) : squares.mean();
 }
 
-Tensor backward(const Tensor& grad_loss, const Tensor& prediction, const Tensor& target,
-                const std::optional<Tensor>& shift, double strength) {
-  const int64_t items = prediction.size(0);
-  const int64_t averaged = grad_loss.dim() == 0 ? prediction.numel() : prediction.numel() / items;
-  const Tensor factor = (grad_loss * (2.0 / static_cast<double>(averaged))).reshape({-1, 1, 1, 1, 1});
-  return (residual(prediction, target, shift, strength) * factor).to(prediction.scalar_type());
-}
-
 }  // namespace
 
 Tensor shifted_mse(const Tensor& prediction, const Tensor& target, const std::optional<Tensor>& shift, double strength,
@@ -34,9 +26,17 @@ Tensor shifted_mse(const Tensor& prediction, const Tensor& target, const std::op
   return loss(prediction, target, shift, strength, reduction == LossReduction::per_item);
 }
 
+Tensor shifted_mse_backward(const Tensor& grad_loss, const Tensor& prediction, const Tensor& target,
+                const std::optional<Tensor>& shift, double strength) {
+  const int64_t items = prediction.size(0);
+  const int64_t averaged = grad_loss.dim() == 0 ? prediction.numel() : prediction.numel() / items;
+  const Tensor factor = (grad_loss * (2.0 / static_cast<double>(averaged))).reshape({-1, 1, 1, 1, 1});
+  return (residual(prediction, target, shift, strength) * factor).to(prediction.scalar_type());
+}
+
 TORCH_LIBRARY_IMPL(jointtuner, CompositeExplicitAutograd, m) {
   m.impl("shifted_mse", loss);
-  m.impl("_shifted_mse_backward", backward);
+  m.impl("_shifted_mse_backward", shifted_mse_backward);
 }
 
 }  // namespace jointtuner::kernels::reference

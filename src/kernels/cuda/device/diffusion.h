@@ -14,4 +14,12 @@ struct Diffused {
   __host__ __device__ float velocity(float latent, float noise) const { return signal * noise - spread * latent; }
 };
 
+/// Classifier-free guidance.
+__host__ __device__ inline float guided(float conditional, float unconditional, float scale) {
+  return unconditional + scale * (conditional - unconditional);
+}
+
+/// x in [-limit, limit], or NaN if it is.
+__host__ __device__ inline float clipped(float x, float limit) { return x < -limit ? -limit : (x > limit ? limit : x); }
+
 }  // namespace jointtuner::kernels::cuda

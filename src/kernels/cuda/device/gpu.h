@@ -31,6 +31,7 @@ namespace jointtuner::kernels::cuda {
 /// Threads of a block, wherever a kernel has no reason for another number.
 inline constexpr unsigned kThreads = 256;
 
+#if defined(__CUDACC__) || defined(JOINTTUNER_CUDA_ON_CPU)  // ATen's side of the code sees headers of .cu files too
 /// kernel<<<grid, block, 0, stream>>>(arguments...) and the check of the launch, without a synchronisation. Throws
 /// Error.
 template <class... Parameters, class... Arguments>
@@ -45,5 +46,6 @@ void launch(const char* op, void (*kernel)(Parameters...), dim3 grid, dim3 block
   cuda_on_cpu::launch(grid, block, [&] { kernel(arguments...); });
 #endif
 }
+#endif
 
 }  // namespace jointtuner::kernels::cuda

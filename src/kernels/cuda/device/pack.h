@@ -96,17 +96,29 @@ __device__ void write(T* p, T value) {
   count_write(sizeof(T));
 }
 
-/// Calls body(item, first, count) for the packs of N elements of all rows [items, per_item] that fall to this thread;
-/// first counts within the item, count is what is left of it (at least 1). Grid: packs_grid.
+/// Calls body(first, count) for the packs of N elements of a row that fall to this thread; count is what is left of the
+/// row (at least 1). Grid: packs_grid.
+template <int N, class Body>
+__device__ void for_each_pack(int64_t row, const Body& body) {
+  const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x * N;
+  for (int64_t first = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * N; first < row;
+       first += stride) {
+    body(first, row - first);
+  }
+}
+
+/// Calls body(item) for the items that fall to this row of the grid, the same for all threads of a block.
+template <class Body>
+__device__ void for_each_item(int64_t items, const Body& body) {
+  for (int64_t item = blockIdx.y; item < items; item += gridDim.y) body(item);
+}
+
+/// Calls body(item, first, count) for this thread's packs of all rows [items, per_item]; first counts within the row.
 template <int N, class Body>
 __device__ void for_each_pack(int64_t items, int64_t per_item, const Body& body) {
-  const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x * N;
-  for (int64_t item = blockIdx.y; item < items; item += gridDim.y) {
-    for (int64_t first = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * N; first < per_item;
-         first += stride) {
-      body(item, first, per_item - first);
-    }
-  }
+  for_each_item(items, [&](int64_t item) {
+    for_each_pack<N>(per_item, [&](int64_t first, int64_t count) { body(item, first, count); });
+  });
 }
 
 /// A grid of kThreads wide blocks for [items, per_item] elements in packs of N, `most` blocks a row at most.
