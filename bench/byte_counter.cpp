@@ -46,8 +46,9 @@ bool is_view(const c10::FunctionSchema& schema) {
 /// Operators that move nothing themselves: they call others, give views, or take memory without filling it.
 bool moves_nothing(const c10::OperatorHandle& op) {
   static const std::set<std::string> kAllocations{
-      "aten::empty",   "aten::empty_like",        "aten::empty_strided", "aten::new_empty",
-      "aten::resize_", "aten::new_empty_strided", "aten::detach",        "aten::_local_scalar_dense"};
+      "aten::empty",        "aten::empty_like", "aten::empty_strided",
+      "aten::new_empty",    "aten::resize_",    "aten::new_empty_strided",
+      "aten::_unsafe_view", "aten::detach",     "aten::_local_scalar_dense"};
   return op.hasKernelForDispatchKey(c10::DispatchKey::CompositeImplicitAutograd) || is_view(op.schema()) ||
          kAllocations.contains(op.schema().name());
 }

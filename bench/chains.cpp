@@ -105,7 +105,8 @@ Pair backward_pair(const Layer& layer, double dropout) {
   return {dropout > 0 ? "glora_linear backward, dropout" : "glora_linear backward",
           bytes.y / bytes.element,
           {backward(layer.plain(dropout), layer.leaves()), chain_backward(bytes, dropout > 0)},
-          {backward(layer.fused(dropout), layer.leaves()), fused_backward(bytes)}};
+          {backward(layer.fused(dropout), layer.leaves()), fused_backward(bytes)},
+          /*fused_runs_here=*/dropout > 0 || layer.x.scalar_type() == at::kFloat};
 }
 
 // --- The operators on latents or on one update: n whole tensors of `element` bytes an element.
@@ -149,10 +150,10 @@ Pair loss_pair(at::ScalarType dtype) {
       "shifted_mse", in.target, 8, 2, [=] { in.chain(); }, [=] { in.fused(); });
 }
 
-/// Spread 1, 2 r 2, product 3; fused: two in, one out.
+/// Spread 1, r to the first power 2, doubled 2, product 3; fused: two in, one out.
 Pair loss_backward_pair(at::ScalarType dtype) {
   const LossInputs in(dtype);
-  return pointwise("shifted_mse backward", in.target, 6, 3, backward(in.chain(), {in.prediction}),
+  return pointwise("shifted_mse backward", in.target, 8, 3, backward(in.chain(), {in.prediction}),
                    backward(in.fused(), {in.prediction}));
 }
 

@@ -34,6 +34,7 @@ struct Pair {
   std::string name;
   double elements = 0;  ///< of the result, by which bytes are divided
   Work chain, fused;
+  bool fused_runs_here = true;  ///< false: on a card it calls products with float32 results that the CPU does not have
 };
 
 /// One pair an operator, backward passes of their own.

@@ -73,7 +73,8 @@ void low_rank_backward(const Tensor& grad_y, const Tensor& hidden, const Tensor&
 
 }  // namespace
 
-CudaKernelsOnCpu::CudaKernelsOnCpu() : library_(torch::Library::IMPL, "jointtuner", c10::DispatchKey::CPU, __FILE__, __LINE__) {
+CudaKernelsOnCpu::CudaKernelsOnCpu()
+    : library_(torch::Library::IMPL, "jointtuner", c10::DispatchKey::CPU, __FILE__, __LINE__) {
   library_.impl("add_noise", add_noise);
   library_.impl("add_noise_with_velocity", add_noise_with_velocity);
   library_.impl("gated_update", gated_update);
@@ -87,7 +88,8 @@ CudaKernelsOnCpu::CudaKernelsOnCpu() : library_(torch::Library::IMPL, "jointtune
 }
 
 Moved moved_by_cuda_kernels() {
-  const Moved moved{static_cast<int64_t>(cuda_on_cpu::bytes_read()), static_cast<int64_t>(cuda_on_cpu::bytes_written())};
+  const Moved moved{static_cast<int64_t>(cuda_on_cpu::bytes_read()),
+                    static_cast<int64_t>(cuda_on_cpu::bytes_written())};
   cuda_on_cpu::reset_counters();
   return moved;
 }

@@ -39,8 +39,14 @@ void add_device(std::vector<Check>& kernels, std::vector<Check>& training, at::D
   }
 }
 
-std::vector<Row> left_out(const char* part, const std::string& why) {
-  return {{.part = part, .check = std::string(part) + " on a card", .found = why, .verdict = Verdict::left_out}};
+Check left_out(const char* part) {
+  const Row row{.part = part, .check = std::string(part) + " on a card", .verdict = Verdict::left_out};
+  return {row, [=] {
+            Row said = row;
+            const std::string missing = why_no_card();
+            said.found = missing.empty() ? "--device cpu was asked for" : missing;
+            return std::vector<Row>{said};
+          }};
 }
 
 std::vector<Check> checks(const DoctorOptions& options) {
@@ -53,9 +59,8 @@ std::vector<Check> checks(const DoctorOptions& options) {
     training.push_back({named("training", options.bundle, options.device, at::kFloat),
                         [=] { return bundle_rows(options.bundle, options.device); }});
   if (options.device.is_cpu()) {
-    const std::string missing = why_no_card(), why = missing.empty() ? "--device cpu was asked for" : missing;
-    kernels.push_back({{}, [=] { return left_out("kernels", why); }});
-    training.push_back({{}, [=] { return left_out("training", why); }});
+    kernels.push_back(left_out("kernels"));
+    training.push_back(left_out("training"));
   }
   for (std::vector<Check>* part : {&kernels, &training}) first.insert(first.end(), part->begin(), part->end());
   return first;

@@ -124,6 +124,14 @@ KernelCase changed(KernelCase one, const std::function<void(Tensors&)>& change) 
   return one;
 }
 
+TEST(Doctor, limits_are_a_few_roundings) {
+  for (const KernelCase& one : kernel_cases()) {
+    EXPECT_LE(one.limit(at::kFloat), 1e-5) << one.name;
+    EXPECT_LE(one.limit(at::kHalf), 8 * std::ldexp(1, -11)) << one.name;
+    EXPECT_LE(one.limit(at::kBFloat16), 8 * std::ldexp(1, -8)) << one.name;
+  }
+}
+
 TEST(Doctor, a_kernel_that_is_wrong_in_one_element_is_found) {
   for (const KernelCase& right : kernel_cases()) {
     for (const at::ScalarType dtype : {at::kFloat, at::kHalf, at::kBFloat16}) {

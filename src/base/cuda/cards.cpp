@@ -2,11 +2,21 @@
 
 #include <ATen/DeviceAccelerator.h>
 #include <ATen/cuda/CUDAContextLight.h>
-#include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <cuda_runtime_api.h>
+#include <fmt/format.h>
+
+#include "jointtuner/base/error.h"
 
 namespace jointtuner {
+namespace {
+
+/// Not C10_CUDA_CHECK, which needs a driver even where nothing failed.
+void check(cudaError_t code) {
+  if (code != cudaSuccess) throw Error(fmt::format("CUDA does not tell its version: {}", cudaGetErrorString(code)));
+}
+
+}  // namespace
 
 std::vector<Card> cards() {
   std::vector<Card> found;
@@ -21,8 +31,8 @@ std::vector<Card> cards() {
 
 std::optional<CudaVersions> cuda_versions() {
   int runtime = 0, driver = 0;
-  C10_CUDA_CHECK(cudaRuntimeGetVersion(&runtime));
-  C10_CUDA_CHECK(cudaDriverGetVersion(&driver));  // no driver is no error: 0
+  check(cudaRuntimeGetVersion(&runtime));
+  check(cudaDriverGetVersion(&driver));  // no driver is no error: 0
   return CudaVersions{CUDART_VERSION, runtime, driver};
 }
 
