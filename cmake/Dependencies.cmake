@@ -16,6 +16,7 @@ endif()
 
 if(JOINTTUNER_CUDA)
   include(Cuda)
+  find_package(CUDAToolkit REQUIRED)
 endif()
 
 # The torch wheel ships fmt 12 in its include folder; spdlog is built against the system's fmt. A folder that holds only a

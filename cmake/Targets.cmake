@@ -14,13 +14,16 @@ if(MOLD_PROGRAM)
   target_link_options(jointtuner_flags INTERFACE -fuse-ld=mold)
 endif()
 
-# jointtuner_module(NAME [REGISTERS] [LINK target...]): src/NAME/*.cpp. REGISTERS: static initialisers in it register operators, and
+# jointtuner_module(NAME [REGISTERS] [LINK target...]): src/NAME/*.cpp, of which folders `cuda` are for a build with CUDA and
+# folders `without_cuda` for one without. REGISTERS: static initialisers in it register operators, and
 # a plain archive member that nobody names would be dropped by the linker, so the whole archive is linked.
 function(jointtuner_module name)
   cmake_parse_arguments(ARG "REGISTERS" "" "LINK" ${ARGN})
   file(GLOB_RECURSE _sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/${name}/*.cpp" "${PROJECT_SOURCE_DIR}/src/${name}/*.cu")
-  if(NOT JOINTTUNER_CUDA)
-    list(FILTER _sources EXCLUDE REGEX "/cuda/")
+  if(JOINTTUNER_CUDA)
+    list(FILTER _sources EXCLUDE REGEX "/src/${name}/(.*/)?without_cuda/")
+  else()
+    list(FILTER _sources EXCLUDE REGEX "/src/${name}/(.*/)?cuda/")
   endif()
   if(NOT _sources)
     set(_sources "${PROJECT_SOURCE_DIR}/cmake/empty.cpp")
@@ -37,6 +40,11 @@ endfunction()
 
 function(jointtuner_modules)
   jointtuner_module(base LINK spdlog::spdlog nlohmann_json::nlohmann_json OpenSSL::Crypto)
+  if(JOINTTUNER_CUDA)
+    target_link_libraries(jointtuner_base PRIVATE CUDA::cudart)
+    list(JOIN CMAKE_CUDA_ARCHITECTURES "," _architectures)
+    target_compile_definitions(jointtuner_base PRIVATE JOINTTUNER_CUDA_ARCHITECTURES="${_architectures}")
+  endif()
   jointtuner_module(media LINK jointtuner_base FFmpeg::FFmpeg opencv_core opencv_imgproc opencv_imgcodecs)
   jointtuner_module(kernels REGISTERS LINK jointtuner_base)
   # at::parallel_for is a plain loop in files compiled without OpenMP. A flag, not the OpenMP target: the run-time library is LibTorch's.
@@ -59,4 +67,6 @@ function(jointtuner_modules)
   jointtuner_module(config LINK jointtuner_base)
   jointtuner_module(cli LINK jointtuner_config jointtuner_train jointtuner_sample jointtuner_evaluate CLI11::CLI11)
   target_compile_definitions(jointtuner_cli PRIVATE JOINTTUNER_VERSION="${PROJECT_VERSION}")
+  set_source_files_properties("${PROJECT_SOURCE_DIR}/src/cli/doctor_machine.cpp" PROPERTIES COMPILE_DEFINITIONS
+    JOINTTUNER_COMPILER="${CMAKE_CXX_COMPILER_ID}\ ${CMAKE_CXX_COMPILER_VERSION}")
 endfunction()

@@ -14,6 +14,7 @@ void add_decode(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_evaluate(CLI::App& app);
+void add_doctor(CLI::App& app);
 
 /// "jointtuner 0.1.0"
 const char* program_version();

@@ -49,6 +49,7 @@ void describe(CLI::App& app) {
   add_inspect(app);
   add_convert(app);
   add_evaluate(app);
+  add_doctor(app);
 }
 
 /// The command that was reached, e.g. that of `evaluate world`; app itself when none was named.

@@ -6,7 +6,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const std::vector<std::string> kCommands = {"check", "train", "sample", "decode", "inspect", "convert"};
+const std::vector<std::string> kCommands = {"check", "train", "sample", "decode", "inspect", "convert", "doctor"};
 
 TEST(Usage, help_of_every_command_has_examples_that_name_it) {
   const std::string all = expect_done({"--help"});
@@ -39,9 +39,9 @@ TEST(Usage, wrong_usage_is_exit_code_2_with_the_nearest_name) {
   expect_refused(2, {"trian"}, {"unknown command trian", "did you mean train?", "see jointtuner --help"});
   expect_refused(2, {"zzzzzz"}, {"unknown command zzzzzz; see jointtuner --help"});
   expect_refused(2, {"--halp"}, {"unknown option --halp", "did you mean --help?"});
-  const std::pair<const char*, const char*> misspelled[] = {{"check", "--confg"},  {"train", "--resum"},
-                                                            {"sample", "--promt"}, {"decode", "--latent-s"},
-                                                            {"inspect", "--jsn"},  {"convert", "--ungatd"}};
+  const std::pair<const char*, const char*> misspelled[] = {
+      {"check", "--confg"}, {"train", "--resum"},    {"sample", "--promt"}, {"decode", "--latent-s"},
+      {"inspect", "--jsn"}, {"convert", "--ungatd"}, {"doctor", "--quik"}};
   for (const auto& [name, option] : misspelled) {
     const std::string help = std::string("see jointtuner ") + name + " --help";
     expect_refused(2, {name, option}, {std::string("unknown option ") + option, "did you mean --", help});

@@ -1,0 +1,139 @@
+// The operators against what they replace: bytes moved, and the time of glora_linear on this CPU. See bench/README.md.
+//
+// usage: jointtuner_bench_kernels [ROUNDS]      (default 9)
+#include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
+#include <fmt/format.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <exception>
+#include <iostream>
+#include <optional>
+
+#include "byte_counter.h"
+#include "chains.h"
+#include "cuda_kernels_on_cpu.h"
+#include "jointtuner/base/generator.h"
+#include "jointtuner/base/memory_allocator.h"
+
+namespace jointtuner::bench {
+namespace {
+
+/// Relative: numbers of a sample or of a token, such as gates and timesteps, are not on paper for all operators.
+constexpr double kSlack = 0.01;
+
+double bytes_an_element(const Work& work, double elements, const std::function<Moved()>& own = {}) {
+  const ByteCounter counter(own);
+  work.run();
+  const double sum = static_cast<double>(counter.sum().total()) / elements;
+  if (std::getenv("BENCH_OPERATORS") != nullptr) {
+    fmt::print(stderr, "{:.2f} bytes\n", sum);
+    for (const auto& [name, moved] : counter.by_operator())
+      fmt::print(stderr, "    {:<40} {:6.2f} read {:6.2f} written\n", name, static_cast<double>(moved.read) / elements,
+                 static_cast<double>(moved.written) / elements);
+  }
+  return sum;
+}
+
+/// Prints one row. False when the chain's count is not what the paper says, or the kernels' is below it.
+bool print_bytes(const Pair& pair, const char* dtype) {
+  const double chain_paper = pair.chain.paper_bytes / pair.elements, paper = pair.fused.paper_bytes / pair.elements;
+  const double chain = bytes_an_element(pair.chain, pair.elements);
+  std::optional<double> fused;
+  if (pair.fused_runs_here) {
+    const CudaKernelsOnCpu kernels;
+    fused = bytes_an_element(pair.fused, pair.elements, moved_by_cuda_kernels);
+  }
+  fmt::print("| {} | {} | {:.2f} | {:.2f} | {:.2f} | {} | {:.2f} |\n", pair.name, dtype, chain_paper, chain, paper,
+             fused ? fmt::format("{:.2f}", *fused) : "-", chain / fused.value_or(paper));
+  std::fflush(stdout);
+  return std::abs(chain - chain_paper) <= kSlack * chain_paper && fused.value_or(paper) >= (1 - kSlack) * paper;
+}
+
+bool print_all_bytes() {
+  fmt::print(
+      "| operator | dtype | chain: paper | counted | fused: paper | counted | chain / fused |\n"
+      "|---|---|---|---|---|---|---|\n");
+  bool right = true;
+  for (const auto& [dtype, name] : {std::pair{at::kFloat, "fp32"}, std::pair{at::kHalf, "fp16"}})
+    for (const Pair& pair : pairs(dtype)) right &= print_bytes(pair, name);
+  return right;
+}
+
+struct Shape {
+  const char* name;
+  int64_t batch, tokens, in, out;
+};
+constexpr Shape kShapes[] = {{"ZeroScope spatial to_q, 24x24, 4 frames", 4, 576, 320, 320},
+                             {"ZeroScope temporal to_q, 24x24, 16 frames", 576, 16, 320, 320},
+                             {"ZeroScope spatial to_q, 6x6, 16 frames", 16, 36, 1280, 1280},
+                             {"CogVideoX-2B to_q, 1024 tokens", 1, 1024, 1920, 1920},
+                             {"CogVideoX-2B ff out, 256 tokens", 1, 256, 7680, 1920}};
+constexpr int64_t kRank = 32;
+
+double seconds(const Tensor& gradient, const Tensors& leaves, const std::function<Tensor()>& forward) {
+  const auto began = std::chrono::steady_clock::now();
+  torch::autograd::grad({forward()}, leaves, {gradient});
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+/// Median times of forward and backward; ratios are medians of the rounds' ratios. The three take turns.
+void print_times(const Shape& shape, double dropout, int rounds) {
+  const Layer layer(shape.batch, shape.tokens, shape.in, shape.out, kRank, at::kFloat);
+  const Tensor gradient = normal_draw({shape.batch, shape.tokens, shape.out}, generator(0, 0, "gradient"));
+  const std::array<std::function<double()>, 3> turns{
+      [&] { return seconds(gradient, layer.leaves(), [&] { return layer.fused(dropout); }); },
+      [&] { return seconds(gradient, layer.leaves(), [&] { return layer.plain(dropout); }); },
+      [&] { return seconds(gradient, {layer.x}, [&] { return layer.frozen(); }); }};
+  std::array<std::vector<double>, 3> times;
+  std::vector<double> to_plain, to_frozen;
+  for (int round = -1; round < rounds; ++round) {  // the first warms up
+    std::array<double, 3> one{};
+    for (size_t i = 0; i < turns.size(); ++i) one[i] = turns[i]();
+    if (round < 0) continue;
+    for (size_t i = 0; i < turns.size(); ++i) times[i].push_back(1000 * one[i]);
+    to_plain.push_back(one[0] / one[1]);
+    to_frozen.push_back(one[0] / one[2]);
+  }
+  fmt::print("| {} | {:g} | {:.1f} | {:.1f} | {:.1f} | {:.2f} | {:.2f} |\n", shape.name, dropout, median(times[0]),
+             median(times[1]), median(times[2]), median(to_plain), median(to_frozen));
+  std::fflush(stdout);
+}
+
+int run(int rounds) {
+  fmt::print("Bytes moved an element of the result.\n\n");
+  const bool agree = print_all_bytes();
+  fmt::print(
+      "\nForward and backward on this CPU, ms, fp32, rank {}, {} threads, medians of {} rounds in turns.\n\n"
+      "| layer | dropout | glora_linear | nn.Linear + GLoRA in ATen | frozen | to ATen | to frozen |\n"
+      "|---|---|---|---|---|---|---|\n",
+      kRank, at::get_num_threads(), rounds);
+  for (const Shape& shape : kShapes)
+    for (const double dropout : {0.0, 0.1}) print_times(shape, dropout, rounds);
+  if (!agree) std::cerr << "jointtuner_bench_kernels: a count is not what the paper says\n";
+  return agree ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace jointtuner::bench
+
+int main(int argc, char** argv) {
+  try {
+    jointtuner::tune_memory_allocator();
+    at::set_num_threads(2);
+    return jointtuner::bench::run(argc > 1 ? std::stoi(argv[1]) : 9);
+  } catch (const std::exception& error) {
+    std::cerr << "jointtuner_bench_kernels: " << error.what() << '\n';
+    return 1;
+  }
+}
