@@ -83,7 +83,7 @@ void check_file(const fs::path& folder, const std::string& name, const FileManif
 
 }  // namespace
 
-Bundle Bundle::open(const fs::path& path, Verify verify) {
+Bundle Bundle::open(const fs::path& path, Verify verify, Skeleton skeleton) {
   std::error_code none;
   if (!fs::is_directory(path, none)) {
     throw Error(
@@ -99,6 +99,12 @@ Bundle Bundle::open(const fs::path& path, Verify verify) {
   Bundle bundle;
   bundle.path_ = path;
   bundle.manifest_ = parse_manifest(read_file(manifest), manifest.string());
+  if (bundle.manifest_.skeleton && skeleton == Skeleton::refuse) {
+    throw Error(
+        fmt::format("{}: a skeleton: it has the shapes of {} and no weights, so that `jointtuner check` can forecast "
+                    "memory, and cannot be used otherwise. Export the real model with scripts/export_backbone.sh.",
+                    path.string(), bundle.manifest_.source_name));
+  }
   for (const auto& [name, expected] : bundle.manifest_.files) check_file(path, name, expected, verify);
   return bundle;
 }

@@ -1,9 +1,12 @@
 #include "jointtuner/base/device.h"
 
 #include <ATen/Context.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <fmt/format.h>
 
 #include <charconv>
+#include <fstream>
+#include <string>
 
 #include "jointtuner/base/error.h"
 
@@ -36,6 +39,19 @@ c10::Device parse_device(std::string_view text) {
     throw UsageError(fmt::format("device '{}': this machine has {} CUDA device(s), numbered from 0", text, cards));
   }
   return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};
+}
+
+int64_t free_memory_bytes(c10::Device device) {
+  if (!device.is_cpu()) {
+    const auto index = device.has_index() ? device.index() : c10::DeviceIndex{0};
+    return static_cast<int64_t>(c10::getDeviceAllocator(device.type())->getMemoryInfo(index).first);
+  }
+  std::ifstream file("/proc/meminfo");
+  std::string name;
+  int64_t kib = 0;
+  for (std::string unit; file >> name >> kib; std::getline(file, unit))
+    if (name == "MemAvailable:") return kib * 1024;
+  return 0;
 }
 
 }  // namespace jointtuner

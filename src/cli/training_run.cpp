@@ -13,6 +13,7 @@
 #include "jointtuner/sample/sampling.h"
 #include "jointtuner/train/prepare.h"
 #include "jointtuner/train/trainer.h"
+#include "memory_report.h"
 #include "prompts.h"
 
 namespace jointtuner::cli {
@@ -84,6 +85,7 @@ fs::path train_run(const config::RunConfig& config, c10::Device device, bool res
   const auto bundle = backbone::Bundle::open(config.backbone.bundle);
   const backbone::Manifest& manifest = bundle.manifest();
   train::check_sizes(config.data, manifest);
+  refuse_what_cannot_fit(config, bundle, device);
   const data::Listing listing = data::list_items(config.data);
   const train::RunIdentity identity{config::run_config_text(config), data::data_hash(listing.items),
                                     bundle.sha256(manifest.denoiser.file)};

@@ -2,6 +2,7 @@
 #pragma once
 #include <c10/core/Device.h>
 
+#include <cstdint>
 #include <string_view>
 
 namespace jointtuner {
@@ -9,5 +10,9 @@ namespace jointtuner {
 /// "auto" (the first CUDA device if there is one, else the CPU), "cpu", "cuda" or "cuda:n".
 /// Throws UsageError for any other text and when the device does not exist here.
 c10::Device parse_device(std::string_view text);
+
+/// Bytes that the device has free for this process: of a card what its driver says, of the host what Linux says can be
+/// taken without swapping (MemAvailable), 0 where it does not say.
+int64_t free_memory_bytes(c10::Device device);
 
 }  // namespace jointtuner
