@@ -47,7 +47,8 @@ Tensor draw(at::IntArrayRef sizes, std::string_view name) { return normal_draw(s
 struct Model {
   Model(const std::string& path, const backbone::VideoSize& size, bool checkpointed)
       : bundle(backbone::Bundle::open(path)),
-        program(bundle, at::kCPU, {.activation_checkpointing = checkpointed, .gated = true}),
+        program(bundle, at::kCPU,
+                {.segment_memory = {checkpointed ? inject::SegmentMemory::recompute : inject::SegmentMemory::keep}}),
         adapters(program.sites(), kRank, true, at::kCPU),
         schedule(bundle.manifest().schedule),
         latents(draw(backbone::latents_shape(bundle.manifest(), size), "latents")),

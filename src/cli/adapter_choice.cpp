@@ -114,7 +114,7 @@ std::vector<adapter::AdapterFile> chosen_adapters(const AdapterChoice& choice) {
 std::vector<sample::Video> denoise_with(const std::vector<adapter::AdapterFile>& headers, sample::Sampling& sampling,
                                         const backbone::Bundle& bundle, c10::Device device, const fs::path& folder) {
   const bool gated = headers.empty() || headers.front().metadata.gated;
-  const inject::GraphProgram program(bundle, device, {.activation_checkpointing = false, .gated = gated});
+  const inject::GraphProgram program(bundle, device, {.gated = gated});
   if (headers.empty()) {
     log_info("no adapter: the frozen backbone is sampled");
     return sampling.denoise(program, {}, folder);

@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 constexpr std::string_view kDown = ".lora_down";
 
 std::vector<adapter::Site> backbone_sites(const backbone::Bundle& bundle, bool gated) {
-  return inject::GraphProgram(bundle, at::kCPU, {.activation_checkpointing = false, .gated = gated}).sites();
+  return inject::GraphProgram(bundle, at::kCPU, {.gated = gated}).sites();
 }
 
 const at::Tensor& tensor_of(const adapter::AdapterFile& file, const std::string& name) {

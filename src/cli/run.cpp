@@ -124,10 +124,11 @@ int run(int argc, char** argv) {
   } catch (const Error& error) {
     return report(kFailed, error.what());
   } catch (const c10::OutOfMemoryError& error) {
-    return report(kFailed,
-                  fmt::format("the device is out of memory: {}. Smaller frames, fewer frames, "
-                              "train.activation_checkpointing, or --decode-slice 1 and --decode-tile need less",
-                              torch_message(error)));
+    return report(
+        kFailed,
+        fmt::format("the device is out of memory: {}. Smaller frames, fewer frames, "
+                    "train.activation_checkpointing (on, or offload), or --decode-slice 1 and --decode-tile need less",
+                    torch_message(error)));
   } catch (const c10::Error& error) {
     return report(kFailed, torch_message(error));
   } catch (const std::bad_alloc&) {

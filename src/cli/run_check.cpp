@@ -66,8 +66,7 @@ class Check {
   }
 
   void look_at_sites() {
-    const inject::GraphProgram program(*bundle_, at::kCPU,
-                                       {.activation_checkpointing = true, .gated = config_.adapter.gate});
+    const inject::GraphProgram program(*bundle_, at::kCPU, {.gated = config_.adapter.gate});
     const auto& [rank, gate] = std::pair(config_.adapter.rank, config_.adapter.gate);
     const adapter::AdapterSet adapters(program.sites(), rank, gate, at::kCPU);  // throws when the rank is too large
     line("adapters  rank {}, {}, {} sites, {} parameters", rank,

@@ -98,7 +98,8 @@ fs::path train_run(const config::RunConfig& config, c10::Device device, bool res
 
   const inject::GraphProgram program(
       bundle, device,
-      {.activation_checkpointing = config.train.activation_checkpointing, .gated = config.adapter.gate});
+      {.segment_memory = {inject::segment_memory_from_text(config.train.activation_checkpointing)},
+       .gated = config.adapter.gate});
   adapter::AdapterSet adapters(program.sites(), config.adapter.rank, config.adapter.gate, device);
   adapters.initialize(seed, manifest.denoiser.gate_init);
   write_facts(folder.path(), config, bundle, listing, adapters);

@@ -58,6 +58,7 @@ class OptionReader {
       names.emplace_back(name);
       if (!json.contains(name)) return;
       const std::string inner = path.empty() ? name : path + "." + name;
+      (check_type(json.at(name), member, inner, limit), ...);
       read(json.at(name), member, inner);
       (check(json.at(name), member, inner, limit), ...);
     });
@@ -84,6 +85,16 @@ class OptionReader {
   void read(const Json& json, int64_t& target, const std::string& path) const;
   void read(const Json& json, double& target, const std::string& path) const;
   void read(const Json& json, std::string& target, const std::string& path) const;
+
+  /// Where only some words are allowed, anything but text is told which.
+  template <class T, class Limit>
+  void check_type(const Json& json, const T&, const std::string& path, const Limit& limit) const {
+    if constexpr (std::is_same_v<T, std::string> && std::is_same_v<Limit, Choices>) {
+      if (!json.is_string())
+        fail(path,
+             fmt::format("expected one of {}, in double quotes; found {}", list_text(limit.names), found_text(json)));
+    }
+  }
 
   template <class T, class Limit>
   void check(const Json& json, const T& value, const std::string& path, const Limit& limit) const {

@@ -17,6 +17,7 @@
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/nearest.h"
 #include "jointtuner/base/shape.h"
+#include "segment.h"
 #include "sites.h"
 
 namespace jointtuner::inject {
@@ -35,11 +36,11 @@ std::vector<std::string> groups_of(const std::vector<adapter::Site>& sites) {
 
 struct Program {
   explicit Program(RewrittenGraph rewritten)
-      : code(rewritten.graph, "denoiser"), added(std::move(rewritten.added)), segments(rewritten.segments) {}
+      : code(rewritten.graph, "denoiser"), added(std::move(rewritten.added)), segments(std::move(rewritten.segments)) {}
 
   jit::Code code;
   std::vector<AddedInput> added;
-  int64_t segments;
+  std::vector<std::string> segments;
 };
 
 void check_latents(const Tensor& latents, const backbone::DenoiserManifest& denoiser) {
@@ -70,6 +71,13 @@ void check_inputs(const Tensor& latents, const Tensor& timestep, const Tensor& p
 
 }  // namespace
 
+SegmentMemory segment_memory_from_text(std::string_view text) {
+  if (text == "off") return SegmentMemory::keep;
+  if (text == "on") return SegmentMemory::recompute;
+  if (text == "offload") return SegmentMemory::offload;
+  throw Error(fmt::format("activation checkpointing is off, on or offload; found \"{}\"", text));
+}
+
 struct GraphProgram::Impl {
   Impl(const backbone::Bundle& bundle, at::Device device_, GraphOptions options_)
       : manifest(bundle.manifest()),
@@ -78,16 +86,24 @@ struct GraphProgram::Impl {
         denoiser(bundle.file(manifest.denoiser.file), device, {{"forward", manifest.denoiser.inputs.size()}}),
         sites(find_sites(root_module(denoiser.module(), manifest.denoiser), manifest.denoiser)),
         groups(groups_of(sites)),
-        adapted(build(sites)) {}
+        adapted(build(sites)),
+        segment_memory(for_each_segment(options.segment_memory)) {}
 
   Program build(const std::vector<adapter::Site>& adapted_sites) const {
-    const RewriteRequest request{device, adapted_sites, groups, options.gated, options.activation_checkpointing};
+    const RewriteRequest request{device, adapted_sites, groups, options.gated};
     try {
       return Program(rewrite(denoiser.module(), manifest.denoiser, request));
     } catch (const c10::Error& error) {
       throw Error(fmt::format("{}: the graph cannot be rewritten: {}. Export the bundle again.", manifest.denoiser.file,
                               backbone::one_line(error)));
     }
+  }
+
+  std::vector<SegmentMemory> for_each_segment(const std::vector<SegmentMemory>& choice) const {
+    if (choice.size() == 1) return std::vector(adapted.segments.size(), choice[0]);
+    if (choice.size() == adapted.segments.size()) return choice;
+    throw Error(fmt::format("{} choices of SegmentMemory for {} segments ({}); give one for each, or one for all",
+                            choice.size(), adapted.segments.size(), fmt::join(adapted.segments, ", ")));
   }
 
   const Program& frozen() {
@@ -116,6 +132,8 @@ struct GraphProgram::Impl {
   const std::vector<adapter::Site> sites;
   const std::vector<std::string> groups;
   const Program adapted;
+  std::vector<SegmentMemory> segment_memory;
+  const std::shared_ptr<HostMemory> host = std::make_shared<HostMemory>(device);
   std::once_flag frozen_once;
   std::unique_ptr<Program> frozen_program;
 
@@ -195,6 +213,8 @@ at::IValue GraphProgram::Impl::added_value(const AddedInput& input, const adapte
       return how.dropout_seed;
     case InputKind::groups:
       return how.pooling == adapter::GatePooling::sample ? batch : int64_t{1};
+    case InputKind::segment_run:
+      return at::IValue::make_capsule(c10::make_intrusive<SegmentRun>(segment_memory, host));
   }
   throw Error("an added graph input of unknown kind");
 }
@@ -207,7 +227,13 @@ GraphProgram& GraphProgram::operator=(GraphProgram&&) noexcept = default;
 
 const std::vector<adapter::Site>& GraphProgram::sites() const { return impl_->sites; }
 
-int64_t GraphProgram::segments() const { return impl_->adapted.segments; }
+const std::vector<std::string>& GraphProgram::segment_names() const { return impl_->adapted.segments; }
+
+void GraphProgram::set_segment_memory(const std::vector<SegmentMemory>& choice) {
+  impl_->segment_memory = impl_->for_each_segment(choice);
+}
+
+int64_t GraphProgram::host_bytes() const { return impl_->host->allocated_bytes(); }
 
 Tensor GraphProgram::run(const Tensor& latents, const Tensor& timestep, const Tensor& prompt_embedding,
                          const adapter::AdapterSet* adapters, const AdapterRun& how) const {

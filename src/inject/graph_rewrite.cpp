@@ -36,6 +36,7 @@ std::string join(const std::string& path, const std::string& name) {
 c10::TypePtr type_of(InputKind kind) {
   if (kind == InputKind::scale || kind == InputKind::dropout) return c10::FloatType::get();
   if (kind == InputKind::dropout_seed || kind == InputKind::groups) return c10::IntType::get();
+  if (kind == InputKind::segment_run) return c10::CapsuleType::get();
   return c10::TensorType::get();
 }
 
@@ -61,8 +62,7 @@ class Rewriter {
     }
     AddedValues values;
     adapt(graph, "", values, result.added);
-    for (Node* call : calls) make_segment(call, graph, values, result.added);
-    result.segments = static_cast<int64_t>(calls.size());
+    for (Node* call : calls) make_segment(call, graph, values, result);
     graph.lint();
     check_complete();
     return result;
@@ -139,7 +139,7 @@ class Rewriter {
   }
 
   // Turns a call into a segment node with the callee's graph, inlined, canonical and adapted, as its subgraph.
-  void make_segment(Node* call, Graph& graph, AddedValues& values, std::vector<AddedInput>& order) {
+  void make_segment(Node* call, Graph& graph, AddedValues& values, RewrittenGraph& result) {
     const std::string path = *backbone::attribute_path(call->input(0), graph.inputs()[0]);
     const std::shared_ptr<Graph> body = jit::tryToGraphFunction(call)->graph()->copy();
     backbone::inline_calls(*body, denoiser_.file, [](const std::string&) { return false; });
@@ -151,19 +151,21 @@ class Rewriter {
     body->lint();
 
     std::vector<Value*> inputs(call->inputs().begin(), call->inputs().end());
-    for (const AddedInput& input : body_added) inputs.push_back(added_value(graph, input, values, order));
+    body_added.push_back({InputKind::segment_run});
+    for (const AddedInput& input : body_added) inputs.push_back(added_value(graph, input, values, result.added));
     Node* segment = graph.create(segment_kind(), inputs, body->outputs().size());
     segment->g_(c10::attr::Subgraph, body);
-    segment->i_(c10::Symbol::attr("checkpoint"), request_.activation_checkpointing ? 1 : 0);
+    segment->i_(c10::Symbol::attr("segment"), static_cast<int64_t>(result.segments.size()));
+    result.segments.push_back(path.substr(denoiser_.module_root.size() + 1));
     segment->insertBefore(call);
     for (size_t i = 0; i < body->outputs().size(); ++i) segment->outputs()[i]->setType(body->outputs()[i]->type());
-    Value* result = segment->outputs()[0];
+    Value* output = segment->outputs()[0];
     if (is_tuple) {
       Node* tuple = graph.createTuple(segment->outputs());
       tuple->insertBefore(call);
-      result = tuple->output();
+      output = tuple->output();
     }
-    call->output()->replaceAllUsesWith(result);
+    call->output()->replaceAllUsesWith(output);
     call->destroy();
   }
 

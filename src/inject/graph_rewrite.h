@@ -19,7 +19,7 @@ struct Module;
 namespace jointtuner::inject {
 
 // What the rewriting adds to the inputs of the graph.
-enum class InputKind { down, up, gate, scale, dropout, dropout_seed, groups };
+enum class InputKind { down, up, gate, scale, dropout, dropout_seed, groups, segment_run };
 
 struct AddedInput {
   InputKind kind;
@@ -28,17 +28,16 @@ struct AddedInput {
 };
 
 struct RewriteRequest {
-  at::Device device = at::kCPU;          // where device constants point to
-  std::vector<adapter::Site> sites;      // to be adapted; none leaves the model frozen
-  std::vector<std::string> groups;       // names of the sites' groups
-  bool gated = true;                     // glora_linear gets a gate
-  bool activation_checkpointing = true;  // of the segments
+  at::Device device = at::kCPU;      // where device constants point to
+  std::vector<adapter::Site> sites;  // to be adapted; none leaves the model frozen
+  std::vector<std::string> groups;   // names of the sites' groups
+  bool gated = true;                 // glora_linear gets a gate
 };
 
 struct RewrittenGraph {
   std::shared_ptr<torch::jit::Graph> graph;  // inputs: the module, the arguments of forward, then `added`
   std::vector<AddedInput> added;
-  int64_t segments = 0;
+  std::vector<std::string> segments;  // module paths below the root, in the order in which they run
 };
 
 // Rewrites a copy of wrapper.forward's graph; the module stays as it is. Throws Error for control flow, an unknown

@@ -29,11 +29,15 @@ struct Segment {
 };
 
 // One run of a segment as backward needs it: the arguments, with gaps where the floating-point tensors go, which
-// autograd keeps.
+// autograd or host memory keeps.
 struct SegmentCall : torch::CustomClassHolder {
   std::shared_ptr<const Segment> segment;
+  c10::intrusive_ptr<SegmentRun> run;
+  bool offload = false;
   jit::Stack arguments;
   std::vector<size_t> tensor_positions;
+  std::vector<size_t> offloaded;  // which of the tensors wait in host memory
+  size_t parked = 0;              // and under which number
 
   jit::Stack stack(at::TensorList tensors) const {
     jit::Stack result = arguments;
@@ -49,12 +53,38 @@ variable_list as_tensors(const jit::Stack& stack) {
   return tensors;
 }
 
+// Moves what can wait in host memory there; the places in `tensors` are left empty.
+void offload(SegmentCall& call, variable_list& tensors) {
+  variable_list inputs;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    if (!OffloadedInputs::takes(tensors[i])) continue;
+    call.offloaded.push_back(i);
+    inputs.push_back(std::move(tensors[i]));
+  }
+  call.parked = call.run->offloaded.park(inputs);
+}
+
+// The tensors of a call in backward: cut off from what was recorded, those that require a gradient as leaves.
+variable_list detached(const SegmentCall& call, const variable_list& saved) {
+  variable_list tensors;
+  for (const Tensor& tensor : saved) {
+    tensors.push_back(tensor.defined() ? tensor.detach().requires_grad_(tensor.requires_grad()) : Tensor());
+  }
+  if (call.offload) {
+    variable_list fetched = call.run->offloaded.fetch(call.parked);
+    for (size_t i = 0; i < fetched.size(); ++i) tensors[call.offloaded[i]] = std::move(fetched[i]).requires_grad_(true);
+  }
+  return tensors;
+}
+
 struct Checkpoint : torch::autograd::Function<Checkpoint> {
   static variable_list forward(AutogradContext* context, at::TensorList tensors,
                                const c10::intrusive_ptr<SegmentCall>& call) {
-    context->save_for_backward(tensors.vec());
-    context->saved_data["call"] = at::IValue::make_capsule(call);
     c10::NoGradGuard no_grad;
+    variable_list saved = tensors.vec();
+    if (call->offload) offload(*call, saved);
+    context->save_for_backward(std::move(saved));
+    context->saved_data["call"] = at::IValue::make_capsule(call);
     jit::Stack stack = call->stack(tensors);
     call->segment->run(stack);
     return as_tensors(stack);
@@ -62,16 +92,12 @@ struct Checkpoint : torch::autograd::Function<Checkpoint> {
 
   static variable_list backward(AutogradContext* context, variable_list output_gradients) {
     const auto call = c10::static_intrusive_pointer_cast<SegmentCall>(context->saved_data["call"].toCapsule());
-    variable_list tensors, inputs;
+    variable_list tensors = detached(*call, context->get_saved_variables()), inputs;
     std::vector<size_t> differentiated;
-    for (const Tensor& saved : context->get_saved_variables()) {
-      Tensor tensor = saved.detach();
-      if (saved.requires_grad()) {
-        tensor.requires_grad_(true);
-        inputs.push_back(tensor);
-        differentiated.push_back(tensors.size());
-      }
-      tensors.push_back(std::move(tensor));
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      if (!tensors[i].requires_grad()) continue;
+      inputs.push_back(tensors[i]);
+      differentiated.push_back(i);
     }
     const size_t count = tensors.size();
     variable_list outputs, gradients;
@@ -109,9 +135,12 @@ void run_recording(const Segment& segment, jit::Stack& arguments) {
   segment.run(arguments);
 }
 
-void run_checkpointed(const std::shared_ptr<const Segment>& segment, jit::Stack& arguments) {
+void run_checkpointed(const std::shared_ptr<const Segment>& segment, c10::intrusive_ptr<SegmentRun> run, bool offload,
+                      jit::Stack& arguments) {
   auto call = c10::make_intrusive<SegmentCall>();
   call->segment = segment;
+  call->run = std::move(run);
+  call->offload = offload;
   variable_list tensors;
   for (size_t i = 0; i < arguments.size(); ++i) {
     if (!arguments[i].isTensor() || !arguments[i].toTensor().is_floating_point()) continue;
@@ -126,17 +155,19 @@ void run_checkpointed(const std::shared_ptr<const Segment>& segment, jit::Stack&
 
 jit::Operation segment_operation(const jit::Node* node) {
   const auto segment = std::make_shared<const Segment>(node->g(c10::attr::Subgraph));
-  const bool checkpoint = node->i(c10::Symbol::attr("checkpoint")) != 0;
-  return [segment, checkpoint](jit::Stack& stack) {
+  const auto place = static_cast<size_t>(node->i(c10::Symbol::attr("segment")));
+  return [segment, place](jit::Stack& stack) {
+    auto run = c10::static_intrusive_pointer_cast<SegmentRun>(jit::pop(stack).toCapsule());
+    const SegmentMemory memory = run->memory[place];
     const auto begin = stack.end() - static_cast<std::ptrdiff_t>(segment->inputs);
     jit::Stack arguments(std::make_move_iterator(begin), std::make_move_iterator(stack.end()));
     stack.erase(begin, stack.end());
     if (!records_gradients(arguments)) {
       segment->run(arguments);
-    } else if (checkpoint) {
-      run_checkpointed(segment, arguments);
-    } else {
+    } else if (memory == SegmentMemory::keep) {
       run_recording(*segment, arguments);
+    } else {
+      run_checkpointed(segment, std::move(run), memory == SegmentMemory::offload, arguments);
     }
     stack.insert(stack.end(), std::make_move_iterator(arguments.begin()), std::make_move_iterator(arguments.end()));
   };

@@ -42,8 +42,8 @@ class GraphProgramTest : public ::testing::Test {
   // Built once: the weights never change.
   static const GraphProgram& program(bool checkpointing = true) {
     static const backbone::Bundle bundle = backbone::Bundle::open(golden("nano_bundle"));
-    static const GraphProgram with(bundle, at::kCPU, {.activation_checkpointing = true});
-    static const GraphProgram without(bundle, at::kCPU, {.activation_checkpointing = false});
+    static const GraphProgram with(bundle, at::kCPU, {.segment_memory = {SegmentMemory::recompute}});
+    static const GraphProgram without(bundle, at::kCPU, {.segment_memory = {SegmentMemory::keep}});
     return checkpointing ? with : without;
   }
   static const Safetensors& goldens() {
@@ -216,7 +216,7 @@ TEST_F(GraphProgramTest, checkpointing_keeps_little_and_only_where_gradients_are
   const size_t leaves = 3 * set.size();
   const size_t kept = recorded_nodes(run(inputs(0), &set, {}, true)) - leaves;
   const size_t plain = recorded_nodes(run(inputs(0), &set, {}, false)) - leaves;
-  EXPECT_GT(kept, static_cast<size_t>(program().segments()) / 2);
+  EXPECT_GT(kept, program().segment_names().size() / 2);
   EXPECT_LT(kept, plain / 10);
   set.set_requires_grad(false);
   EXPECT_FALSE(run(inputs(0), &set).requires_grad());
@@ -255,9 +255,7 @@ TEST_F(GraphProgramTest, wrong_inputs_are_refused) {
 
 TEST_F(GraphProgramTest, size_rules_of_the_manifest_are_kept) {
   const BundleCopy copy;
-  copy.edit([](auto& m) {
-    m["denoiser"].update({{"height_multiple", 2}, {"frames_multiple", 2}});
-  });
+  copy.edit([](auto& m) { m["denoiser"].update({{"height_multiple", 2}, {"frames_multiple", 2}}); });
   const GraphProgram strict(backbone::Bundle::open(copy.path()), at::kCPU);
   const Tensor time = at::zeros({1}, at::kLong), text = at::zeros({1, 4, 16});
   EXPECT_ERROR(strict.run(at::zeros({1, 4, 2, 5, 4}), time, text, nullptr), Error, "5 high", "multiples of 2 and 1");

@@ -25,7 +25,7 @@ class NanoSampling : public ::testing::TestWithParam<testing::Family> {
   struct Backbone {
     explicit Backbone(const testing::Family& family)
         : bundle(backbone::Bundle::open(family.bundle)),
-          program(bundle, at::kCPU, {.activation_checkpointing = false}),
+          program(bundle, at::kCPU),
           adapters(program.sites(), 2, true, at::kCPU) {
       // Random values everywhere, so that every site changes the prediction.
       adapters.assign(normal_draw({adapters.parameters()}, generator(1, 0, "adapters")).mul(0.3));

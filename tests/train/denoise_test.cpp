@@ -27,9 +27,9 @@ StepSettings settings_for(const backbone::Manifest& manifest) {
 
 struct NanoRun {
   NanoRun(const testing::Family& family, const std::filesystem::path& path, TrainerOptions trainer_options,
-          bool resume = false, bool checkpointing = true)
+          bool resume = false, inject::SegmentMemory memory = inject::SegmentMemory::recompute)
       : bundle(Bundle::open(family.bundle, backbone::Verify::sizes)),
-        program(bundle, at::kCPU, {.activation_checkpointing = checkpointing, .gated = true}),
+        program(bundle, at::kCPU, {.segment_memory = {memory}}),
         adapters(program.sites(), kRank, true, at::kCPU),
         batches(data.items(), kSeed, 1, 0.0),
         step(data, diffusion::NoiseSchedule(bundle.manifest().schedule),
@@ -92,7 +92,7 @@ TEST_P(NanoDenoiser, ResumedEqualsUninterrupted) {
   NanoRun whole(GetParam(), temporary / "whole", fake_options(3));
   whole.trainer->run();
   NanoRun(GetParam(), temporary / "run", fake_options(2)).trainer->run();
-  NanoRun resumed(GetParam(), temporary / "run", fake_options(3), true);
+  NanoRun resumed(GetParam(), temporary / "run", fake_options(3), true, inject::SegmentMemory::offload);
   resumed.trainer->run();
   EXPECT_TRUE(at::equal(resumed.adapters.flat(), whole.adapters.flat()));
   for (const char* name : {"adapter.safetensors", "optimizer.safetensors"}) {
@@ -102,8 +102,8 @@ TEST_P(NanoDenoiser, ResumedEqualsUninterrupted) {
 
 TEST_P(NanoDenoiser, CheckpointingDoesNotChangeLossGradientOrMeanGate) {
   const testing::TemporaryFolder temporary;
-  NanoRun with(GetParam(), temporary / "with", fake_options(2), false, true);
-  NanoRun without(GetParam(), temporary / "without", fake_options(2), false, false);
+  NanoRun with(GetParam(), temporary / "with", fake_options(2), false, inject::SegmentMemory::recompute);
+  NanoRun without(GetParam(), temporary / "without", fake_options(2), false, inject::SegmentMemory::keep);
   for (NanoRun* run : {&with, &without}) {
     run->adapters.assign(formula({run->adapters.parameters()}, 3) * 0.1);
   }

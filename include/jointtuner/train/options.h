@@ -22,7 +22,7 @@ struct TrainOptions {
   double gradient_clip = 0.0;
   int64_t checkpoint_every = 500;
   int64_t keep_checkpoints = 0;
-  bool activation_checkpointing = true;
+  std::string activation_checkpointing = "on";
 
   template <class Self, class Field>
   static void fields(Self& o, Field&& field) {
@@ -45,7 +45,10 @@ struct TrainOptions {
           "steps between checkpoints; the last step always writes one; 0 = only that", Range{0, 1e9});
     field("keep_checkpoints", o.keep_checkpoints, "newest checkpoints kept; 0 = all", Range{0, 1e6});
     field("activation_checkpointing", o.activation_checkpointing,
-          "recompute the denoiser's segments in the backward pass: less memory, about a third more time");
+          "what the denoiser's segments hold until the backward pass: all (off); their inputs, the rest is computed "
+          "again "
+          "(on: less memory, about a third more time); the same, and the inputs wait in host memory (offload)",
+          Choices{"off", "on", "offload"});
   }
 };
 
