@@ -4,8 +4,8 @@
     make_full_size_skeleton.py OUTPUT zeroscope|cogvideox_2b|cogvideox_5b [--dtype fp16] [--text-dtype bf16]
 
 Writes the folder OUTPUT (new), of about a megabyte. It is traced as export_backbone.py traces, from models whose every weight is one zero, seen
-in its full shape through strides of 0: the files state all shapes and dtypes and hold next to nothing. bundle.json says `"skeleton": true`, and
-jointtuner refuses to train or sample with it. Nothing is checked against the original, there being no numbers; the tokenizer is a small stand-in.
+in its full shape through strides of 0: the files state all shapes and dtypes and hold next to nothing. Its manifest is called skeleton.json,
+and jointtuner refuses to train or sample with it. Nothing is checked against the original, there being no numbers; the tokenizer is a small stand-in.
 """
 import argparse
 import importlib
@@ -74,7 +74,6 @@ def write_skeleton(arguments, source, folder):
     dtypes = {"denoiser": arguments.dtype, "autoencoder": arguments.dtype, "text_encoder": arguments.text_dtype}
     document = manifest.bundle_manifest(family, pipeline_class, arguments.name + " (skeleton)", scheduler, family.text(folder / "tokenizer"),
                                         preferred(arguments, family, type(scheduler).__name__), dtypes)
-    document["skeleton"] = True
     for role in ROLES:
         print(f"{arguments.name}: {role}", file=sys.stderr, flush=True)
         dtype = getattr(torch, manifest.DTYPES[dtypes[role]])
@@ -84,7 +83,7 @@ def write_skeleton(arguments, source, folder):
         write_part(part, folder / f"{role}.pt")
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         document["files"][str(path.relative_to(folder))] = manifest.file_entry(path)
-    (folder / "bundle.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "skeleton.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def main():

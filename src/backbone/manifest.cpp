@@ -280,7 +280,6 @@ Manifest parse_manifest(std::string_view json_text, std::string_view where) {
   ManifestObject bundle(value, std::string(where), "");
   check_version(bundle);
   Manifest result;
-  if (bundle.has("skeleton")) result.skeleton = bundle.truth("skeleton");
   result.family = bundle.text("family");
   ManifestObject source = bundle.object("source");
   result.source_class = source.text("class");

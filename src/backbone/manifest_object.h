@@ -27,7 +27,6 @@ class ManifestObject {
   std::vector<int64_t> integers(const std::string& name, int64_t low, int64_t high);
   const nlohmann::json& list(const std::string& name);  // not empty
 
-  bool has(const std::string& name) const { return value_.contains(name); }
   std::vector<std::string> names() const;
   // Throws Error for a field that was never asked for: a mistake, or one of another version.
   void finish() const;

@@ -36,6 +36,14 @@ void check_side(std::string_view name, int64_t pixels, const SideRule& rule) {
                                rule.multiple, limit, nearest));
 }
 
+bool takes_frames(const Manifest& manifest, int64_t frames) {
+  if (frames < 1 || (frames - 1) % manifest.latents.temporal_compression != 0) return false;
+  const AutoencoderManifest& autoencoder = manifest.autoencoder;
+  return autoencoder.encode.first.empty() ||
+         (!chunk_lengths(autoencoder.encode, frames).empty() &&
+          !chunk_lengths(autoencoder.decode, latent_frames(manifest, frames)).empty());
+}
+
 void check_frames(std::string_view name, const Manifest& manifest, int64_t frames) {
   if (takes_frames(manifest, frames)) return;
   constexpr int64_t kMost = 1 << 20;
@@ -48,14 +56,6 @@ void check_frames(std::string_view name, const Manifest& manifest, int64_t frame
 }
 
 }  // namespace
-
-bool takes_frames(const Manifest& manifest, int64_t frames) {
-  if (frames < 1 || (frames - 1) % manifest.latents.temporal_compression != 0) return false;
-  const AutoencoderManifest& autoencoder = manifest.autoencoder;
-  return autoencoder.encode.first.empty() ||
-         (!chunk_lengths(autoencoder.encode, frames).empty() &&
-          !chunk_lengths(autoencoder.decode, latent_frames(manifest, frames)).empty());
-}
 
 void check_video_size(const Manifest& manifest, const VideoSize& size, std::string_view prefix) {
   const DenoiserManifest& denoiser = manifest.denoiser;

@@ -16,14 +16,14 @@ namespace jointtuner {
 int64_t parse_bytes(std::string_view text, std::string_view where) {
   constexpr double kMost = 9007199254740992.0;
   static constexpr std::array<std::pair<std::string_view, double>, 9> kUnits{{{"b", 1},
-                                                                             {"kib", 0x1p10},
-                                                                             {"mib", 0x1p20},
-                                                                             {"gib", 0x1p30},
-                                                                             {"tib", 0x1p40},
-                                                                             {"kb", 1e3},
-                                                                             {"mb", 1e6},
-                                                                             {"gb", 1e9},
-                                                                             {"tb", 1e12}}};
+                                                                              {"kib", 0x1p10},
+                                                                              {"mib", 0x1p20},
+                                                                              {"gib", 0x1p30},
+                                                                              {"tib", 0x1p40},
+                                                                              {"kb", 1e3},
+                                                                              {"mb", 1e6},
+                                                                              {"gb", 1e9},
+                                                                              {"tb", 1e12}}};
   double number = 0;
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), number);
   std::string unit(end, text.data() + text.size());

@@ -3,6 +3,7 @@
 #include <c10/core/Device.h>
 
 #include <string>
+#include <vector>
 
 #include "jointtuner/config/run_config.h"
 #include "jointtuner/forecast/stage.h"
@@ -20,9 +21,11 @@ c10::Device described_device(const config::RunConfig& config);
 /// forecast of each change; each stage that does not fit is a problem.
 std::string memory_report(const config::RunConfig& config, const backbone::Bundle& bundle, Problems& problems);
 
-/// Throws Error when training or a preview is forecast to need more than run.memory, or without it than the card has
-/// free; it names what to change. Warns for a decode that will go on in tiles, and on the CPU without run.memory, where
-/// the host may yet swap.
-void refuse_what_cannot_fit(const config::RunConfig& config, const backbone::Bundle& bundle, c10::Device device);
+/// What each checkpoint segment is to hold: as train.activation_checkpointing says, or with "auto" the cheapest choice
+/// that fits. Throws Error when training or a preview is forecast to need more than run.memory, or without it than the
+/// card has free; it names what to change. Only warns for a decode, which goes on in tiles by itself, and on the CPU
+/// without run.memory, where the host may yet swap.
+std::vector<inject::SegmentMemory> segments_that_fit(const config::RunConfig& config, const backbone::Bundle& bundle,
+                                                     c10::Device device);
 
 }  // namespace jointtuner::cli

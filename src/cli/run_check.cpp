@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "facts.h"
+#include "jointtuner/backbone/skeleton.h"
 #include "jointtuner/backbone/text_encoder.h"
 #include "jointtuner/base/device.h"
 #include "jointtuner/config/validate.h"
@@ -49,13 +50,11 @@ class Check {
 
   void look_at_backbone() {
     if (config_.backbone.bundle.empty()) return;  // a problem of the config already
-    problems_.attempt([&] {
-      bundle_.emplace(backbone::Bundle::open(config_.backbone.bundle, backbone::Verify::changed,
-                                             backbone::Skeleton::accept));
-    });
+    problems_.attempt([&] { bundle_.emplace(backbone::open_for_shapes(config_.backbone.bundle)); });
     if (!bundle_) return;
     const backbone::Manifest& m = bundle_->manifest();
-    if (m.skeleton) line("          a skeleton: shapes without weights, for this forecast of memory alone");
+    if (backbone::is_skeleton(bundle_->path()))
+      line("          a skeleton: shapes without weights, for this forecast of memory alone");
     line("backbone  {} ({}, {}, {} prediction), prefers {}x{}, {} frames at {:g} fps", m.source_name, m.family,
          c10::getDtypeNames(m.denoiser.dtype).first,
          diffusion::name(diffusion::parse_prediction_type(m.schedule.prediction_type)), m.preferred.width,

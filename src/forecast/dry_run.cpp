@@ -12,7 +12,7 @@ namespace jointtuner::forecast {
 
 namespace {
 
-constexpr int64_t kBlock = 512;   // kMinBlockSize of CUDACachingAllocator
+constexpr int64_t kBlock = 512;     // kMinBlockSize of CUDACachingAllocator
 constexpr uint8_t kPriority = 255;  // above LibTorch's own
 
 int64_t in_blocks(int64_t bytes) { return (bytes + kBlock - 1) / kBlock * kBlock; }
@@ -49,6 +49,17 @@ CountingMeta& counting() {
 
 std::atomic<bool> running = false;
 
+// The right to count: one at a time.
+struct Turn {
+  Turn() {
+    if (running.exchange(true))
+      throw Error("a dry run is going on already: two at once would count each other's memory");
+  }
+  ~Turn() { running = false; }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+};
+
 }  // namespace
 
 struct DryRun::Impl {
@@ -59,21 +70,17 @@ struct DryRun::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
+  const Turn turn;
   c10::Allocator* before;
   MetaKernels kernels;
 };
 
-DryRun::DryRun(c10::Device described) {
-  if (running.exchange(true)) throw Error("a dry run is going on already: two at once would count each other's memory");
-  impl_ = std::make_unique<Impl>(described);
+DryRun::DryRun(c10::Device described) : impl_(std::make_unique<Impl>(described)) {
   CountingMeta::live = CountingMeta::live_in_blocks = 0;
   start_peak();
 }
 
-DryRun::~DryRun() {
-  impl_.reset();
-  running = false;
-}
+DryRun::~DryRun() = default;
 
 int64_t DryRun::live() const { return CountingMeta::live; }
 int64_t DryRun::peak() const { return CountingMeta::peak; }

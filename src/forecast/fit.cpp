@@ -31,15 +31,31 @@ std::optional<Step> accumulate(Work& work) {
 }
 
 std::optional<Step> recompute(Work& work) {
-  if (work.train.activation_checkpointing) return std::nullopt;
-  work.train.activation_checkpointing = true;
-  return Step{"train.activation_checkpointing=true", "about a third more time a step"};
+  const auto& now = work.segment_memory;
+  if (std::find(now.begin(), now.end(), inject::SegmentMemory::keep) == now.end()) return std::nullopt;
+  work.segment_memory = {inject::SegmentMemory::recompute};
+  return Step{"train.activation_checkpointing=on", "about a third more time a step"};
 }
 
-// About half as many as `frames`; 0 if there is no smaller number that the backbone takes.
+std::optional<Step> offload(Work& work) {
+  if (work.segment_memory == std::vector{inject::SegmentMemory::offload}) return std::nullopt;
+  work.segment_memory = {inject::SegmentMemory::offload};
+  return Step{"train.activation_checkpointing=offload", "copies to the host and back, beside the computation"};
+}
+
+bool takes(const backbone::Manifest& manifest, const backbone::VideoSize& size) {
+  try {
+    backbone::check_video_size(manifest, size);
+    return true;
+  } catch (const UsageError&) {
+    return false;
+  }
+}
+
+// About half as many as `frames`; 0 if there is no smaller number that the backbone takes at its preferred size.
 int64_t fewer(const backbone::Manifest& manifest, int64_t frames) {
   for (int64_t less = (frames - 1) / 2 + 1; less > 0 && less < frames; --less)
-    if (backbone::takes_frames(manifest, less)) return less;
+    if (takes(manifest, {less, manifest.preferred.height, manifest.preferred.width})) return less;
   return 0;
 }
 
@@ -79,22 +95,21 @@ std::optional<Step> sample_later(Work& work) {
 }
 
 std::vector<Lever> levers(const backbone::Manifest& manifest, const Work& work, const std::string& stage) {
-  const Lever decode_tiles =
-      smaller_tiles(manifest, "sample.decode_tile", [](Work& w) -> int64_t& { return w.sample.decode_tile; },
-                    std::max(work.sample.height, work.sample.width));
-  const Lever encode_tiles =
-      smaller_tiles(manifest, "data.encode_tile", [](Work& w) -> int64_t& { return w.data.encode_tile; },
-                    std::max(work.data.height, work.data.width));
+  const Lever decode_tiles = smaller_tiles(
+      manifest, "sample.decode_tile", [](Work& w) -> int64_t& { return w.sample.decode_tile; },
+      std::max(work.sample.height, work.sample.width));
+  const Lever encode_tiles = smaller_tiles(
+      manifest, "data.encode_tile", [](Work& w) -> int64_t& { return w.data.encode_tile; },
+      std::max(work.data.height, work.data.width));
   if (stage == "train") {
-    std::vector<Lever> found{accumulate, recompute};
+    std::vector<Lever> found{accumulate, recompute, offload};
     if (!work.data.videos.empty())
       found.push_back(fewer_frames(manifest, "data.frames", [](Work& w) -> int64_t& { return w.data.frames; }));
     return found;
   }
   if (stage == "encode latents") return {encode_tiles};
   if (stage == "preview") {
-    return {sample_later,
-            fewer_frames(manifest, "sample.frames", [](Work& w) -> int64_t& { return w.sample.frames; })};
+    return {sample_later, fewer_frames(manifest, "sample.frames", [](Work& w) -> int64_t& { return w.sample.frames; })};
   }
   if (stage == "decode") {
     std::vector<Lever> found{decode_tiles, sample_later};

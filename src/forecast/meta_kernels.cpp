@@ -42,8 +42,8 @@ Tensor convolution(const Tensor& x, const Tensor& weight, const MaybeTensor& /*b
 
 Three convolution_backward(const Tensor& grad_output, const Tensor& x, const Tensor& weight,
                            c10::SymIntArrayRef /*stride*/, c10::SymIntArrayRef /*padding*/,
-                           c10::SymIntArrayRef /*dilation*/, bool /*transposed*/, c10::SymIntArrayRef /*output_padding*/,
-                           c10::SymInt /*groups*/, std::array<bool, 3> wanted) {
+                           c10::SymIntArrayRef /*dilation*/, bool /*transposed*/,
+                           c10::SymIntArrayRef /*output_padding*/, c10::SymInt /*groups*/, std::array<bool, 3> wanted) {
   return {wanted[0] ? at::empty(x.sizes(), x.options()) : Tensor(), wanted[1] ? at::empty_like(weight) : Tensor(),
           wanted[2] ? at::empty({weight.size(0)}, grad_output.options()) : Tensor()};
 }
@@ -87,8 +87,7 @@ Three layer_norm_backward(const Tensor& /*grad_output*/, const Tensor& x, c10::S
 // This operator stands for all fused ones: its output and its log-sum-exp are what each of them saves.
 Tensor attention(const Tensor& query, const Tensor& key, const Tensor& value, const MaybeTensor& mask, double dropout,
                  bool causal, std::optional<double> scale, bool /*grouped*/) {
-  return std::get<0>(
-      at::_scaled_dot_product_flash_attention_for_cpu(query, key, value, dropout, causal, mask, scale));
+  return std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(query, key, value, dropout, causal, mask, scale));
 }
 
 Tensor like_heads(const Tensor& tensor, int64_t width) {  // [B,H,L,width], laid out as [B,L,H,width]
@@ -114,8 +113,7 @@ Three flash_backward_on_cuda(const Tensor& grad_output, const Tensor& query, con
                              const Tensor& output, const Tensor& logsumexp, double dropout, bool causal,
                              const MaybeTensor& mask, std::optional<double> scale) {
   const int64_t rows = rounded(query.size(2), 128), width = rounded(query.size(3), query.size(3) <= 128 ? 32 : 64);
-  Three gradients =
-      flash_backward(grad_output, query, key, value, output, logsumexp, dropout, causal, mask, scale);
+  Three gradients = flash_backward(grad_output, query, key, value, output, logsumexp, dropout, causal, mask, scale);
   const Tensor accumulated = at::empty({query.size(0), rows, query.size(1), width}, statistics(query));
   const Tensor products = at::empty({query.size(0), query.size(1), rows}, statistics(query));
   return gradients;

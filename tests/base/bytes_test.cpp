@@ -21,8 +21,8 @@ TEST(Bytes, ReadsAmountsWithUnits) {
 }
 
 TEST(Bytes, RefusesWhatIsNoAmount) {
-  for (const char* text : {"", "24", "GiB", "-1GiB", "0GiB", "24 Gigs", "24GiBs", "1e99GB", "nanGB", "24,5GB",
-                           " 24GB"}) {
+  for (const char* text :
+       {"", "24", "GiB", "-1GiB", "0GiB", "24 Gigs", "24GiBs", "1e99GB", "nanGB", "24,5GB", " 24GB"}) {
     SCOPED_TRACE(text);
     EXPECT_ERROR(parse_bytes(text, "--memory"), UsageError, "--memory", "24GiB", "24GB", "24000MiB",
                  std::string("\"") + text + "\"");

@@ -16,17 +16,12 @@ enum class Verify {
   sizes,     // presence and size only
 };
 
-// A skeleton has the shapes of a full-size backbone and no weights (scripts/make_full_size_skeleton.py): its memory can
-// be forecast, and anything else that it gave would be noise.
-enum class Skeleton { refuse, accept };
-
 class Bundle {
  public:
   // Opens the bundle in folder `path`. Throws Error (one line: what, where, what to do) if the folder or bundle.json is
   // missing, of another format version, incomplete or inconsistent, or if a file is missing, has another size or
-  // another SHA-256, and for a skeleton unless that is accepted.
-  static Bundle open(const std::filesystem::path& path, Verify verify = Verify::changed,
-                     Skeleton skeleton = Skeleton::refuse);
+  // another SHA-256.
+  static Bundle open(const std::filesystem::path& path, Verify verify = Verify::changed);
 
   const Manifest& manifest() const { return manifest_; }
   const std::filesystem::path& path() const { return path_; }

@@ -129,7 +129,6 @@ struct PreferredManifest {
 
 struct Manifest {
   int64_t version = kBundleVersion;
-  bool skeleton = false;     // all shapes and dtypes, no weights (scripts/make_full_size_skeleton.py)
   std::string family;        // "unet3d", "cogvideox"; any name is accepted: behaviour follows from the other fields
   std::string source_class;  // diffusers pipeline class
   std::string source_name;   // name of the exported folder

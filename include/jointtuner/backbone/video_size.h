@@ -27,9 +27,6 @@ struct VideoSize {
 // takes.
 void check_video_size(const Manifest& manifest, const VideoSize& size, std::string_view prefix = "");
 
-// Whether the backbone takes clips of that many frames.
-bool takes_frames(const Manifest& manifest, int64_t frames);
-
 // Latent frames of `frames` frames, without padding.
 int64_t latent_frames(const Manifest& manifest, int64_t frames);
 

@@ -12,7 +12,7 @@ namespace jointtuner::forecast {
 
 // What a process on a card needs besides what is forecast. Allowances, not forecasts: they differ from card to card and
 // from version to version.
-inline constexpr int64_t kCudaContext = 512 << 20;  // driver's context and the libraries' loaded kernels
+inline constexpr int64_t kCudaContext = 512 << 20;     // driver's context and the libraries' loaded kernels
 inline constexpr int64_t kCublasWorkspace = 32 << 20;  // LibTorch's own size on Hopper; 8 MiB on older cards
 inline constexpr int64_t kCudnnWorkspace = 256 << 20;  // of the convolution algorithm that cuDNN picks
 
@@ -25,7 +25,7 @@ int64_t usable(int64_t memory, c10::Device described);
 
 // One change of a run, on top of those before it.
 struct Change {
-  std::string settings;  // as --set takes them, separated by spaces: "train.activation_checkpointing=true"
+  std::string settings;  // as --set takes them, separated by spaces: "train.activation_checkpointing=on"
   std::string cost;      // what it costs: "about a third more time a step"
   Stage stage;           // with it: a dry run of its own
   bool fits = false;
@@ -33,7 +33,7 @@ struct Change {
 
 // Changes that make the stage (by its name) of `work` smaller, the cheapest in time first, until it fits into `free`
 // bytes; the last one does not fit if none does. Empty when nothing can be changed.
-//   train           batch 1 with accumulation instead; checkpoint segments; fewer frames
+//   train           batch 1 with accumulation instead; checkpoint segments; these offloaded; fewer frames
 //   encode latents  tiles of half the side, a quarter ...
 //   preview         fewer frames; sampling after the run
 //   decode          single frames (autoencoders that take them one by one); tiles; sampling after the run

@@ -8,11 +8,13 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "jointtuner/adapter/options.h"
 #include "jointtuner/backbone/bundle.h"
 #include "jointtuner/data/options.h"
 #include "jointtuner/diffusion/options.h"
+#include "jointtuner/inject/graph_program.h"
 #include "jointtuner/sample/options.h"
 #include "jointtuner/train/options.h"
 
@@ -25,6 +27,7 @@ struct Stage {
   int64_t adapters = 0;     // fp32: values; while training also gradients, both AdamW moments and its step
   int64_t activations = 0;  // the most that is held besides these
   int64_t rounding = 0;     // what CUDA's caching allocator adds by handing out multiples of 512 bytes, at the peak
+  int64_t host = 0;         // of the host's memory: where offloaded inputs of segments wait
   int64_t peak() const { return weights + adapters + activations; }
 };
 
@@ -35,10 +38,12 @@ struct Work {
   diffusion::LossOptions loss;
   train::TrainOptions train;
   sample::SampleOptions sample;  // as from sample::resolved()
-  bool previews = false;         // sampling and decoding happen inside the run, beside denoiser, adapters and optimiser
+  // GraphOptions::segment_memory while training; this, not train.activation_checkpointing, is what counts here.
+  std::vector<inject::SegmentMemory> segment_memory = {inject::SegmentMemory::recompute};
+  bool previews = false;  // sampling and decoding happen inside the run, beside denoiser, adapters and optimiser
 };
 
-// All take the bundle, which may be a skeleton (backbone/bundle.h), and the device that is described (dry_run.h). They
+// All take the bundle, which may be a skeleton (backbone/skeleton.h), and the device that is described (dry_run.h). They
 // throw Error where the real work would: sizes that do not fit the bundle, a damaged file.
 
 // One caption through the text encoder.
