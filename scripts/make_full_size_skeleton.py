@@ -8,6 +8,7 @@ in its full shape through strides of 0: the files state all shapes and dtypes an
 and jointtuner refuses to train or sample with it. Nothing is checked against the original, there being no numbers; the tokenizer is a small stand-in.
 """
 import argparse
+import contextlib
 import importlib
 import json
 import shutil
@@ -50,12 +51,40 @@ def hollow_model(name, folder, dtype):
     return hollow(model, dtype)
 
 
-def write_part(part, path):
+def without_arithmetic():
+    """A mode in which matrix products sum over one element in place of all: results of the right shape, and a trace of billions of
+    multiplications in seconds. (Sizes cannot be asked for here: while a trace is made, they are part of it.)"""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    aten = torch.ops.aten
+
+    def first(tensor, dim):
+        return aten.slice.Tensor(tensor, dim, 0, 1)
+
+    def product(a, b):
+        return aten.mul.Tensor(first(a, -1), first(b, -2))
+
+    light = {aten.mm.default: product, aten.bmm.default: product, aten.addmm.default: lambda bias, a, b, **factors: product(a, b),
+             aten.baddbmm.default: lambda bias, a, b, **factors: product(a, b)}
+
+    class WithoutArithmetic(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            return light.get(func, func)(*args, **(kwargs or {}))
+
+    return WithoutArithmetic()
+
+
+def write_part(role, part, dtype, path):
+    """The autoencoder's convolutions cannot be left out of its trace, and in half types they take an hour here: it is traced in fp32, and its
+    weights change their dtype afterwards (it casts nowhere, so that no dtype stands in its trace)."""
     import torch
     from export import torchscript_file
     wrapped = part.wrap(part.model).eval()
-    with torch.no_grad():
+    with torch.no_grad(), contextlib.nullcontext() if role == "autoencoder" else without_arithmetic():
         traced = torch.jit.trace_module(wrapped, part.examples(wrapped), check_trace=False, strict=False)
+    if role == "autoencoder":
+        for parameter in traced.parameters():
+            parameter.data = torch.zeros(1, dtype=dtype).expand(parameter.shape)
     torchscript_file.save(traced, path)
 
 
@@ -77,10 +106,11 @@ def write_skeleton(arguments, source, folder):
     for role in ROLES:
         print(f"{arguments.name}: {role}", file=sys.stderr, flush=True)
         dtype = getattr(torch, manifest.DTYPES[dtypes[role]])
-        part = family.part(role, hollow_model(arguments.name, family.parts[role][0], dtype), dtype)
+        traced_in = torch.float32 if role == "autoencoder" else dtype
+        part = family.part(role, hollow_model(arguments.name, family.parts[role][0], traced_in), traced_in)
         if part.sites:
             document["denoiser"]["adapter_rules"] = manifest_rules(part.sites, family.adapter_rules)
-        write_part(part, folder / f"{role}.pt")
+        write_part(role, part, dtype, folder / f"{role}.pt")
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         document["files"][str(path.relative_to(folder))] = manifest.file_entry(path)
     (folder / "skeleton.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

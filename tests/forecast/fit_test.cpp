@@ -121,7 +121,7 @@ TEST_P(Segments, AreRecomputedNoMoreThanTheMemoryAsks) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Bundles, Segments, ::testing::Values("nano_bundle", "nano_2b_bundle"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& one) { return std::string(one.param); });
 
 TEST(SegmentsOrder, WhatSavesMostIsRecomputedFirst) {
   const UNet unet;

@@ -69,7 +69,7 @@ TEST_P(FullSize, IsForecastAsTheReadmeSays) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, FullSize, ::testing::Values(kZeroScope, kCog2B, kCog5B),
-                         [](const auto& info) { return info.param.skeleton; });
+                         [](const auto& one) { return one.param.skeleton; });
 
 }  // namespace
 }  // namespace jointtuner::forecast
