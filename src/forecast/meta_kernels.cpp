@@ -48,6 +48,12 @@ Three convolution_backward(const Tensor& grad_output, const Tensor& x, const Ten
           wanted[2] ? at::empty({weight.size(0)}, grad_output.options()) : Tensor()};
 }
 
+Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index) {
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape[static_cast<size_t>(dim < 0 ? dim + x.dim() : dim)] = index.numel();
+  return at::empty(shape, x.options());
+}
+
 // Statistics of half types are kept in fp32 where the affine parameters are (CPU) or always (CUDA): a number a row.
 at::TensorOptions statistics(const Tensor& x) {
   return x.options().dtype(x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
@@ -131,6 +137,7 @@ struct MetaKernels::Impl {
     meta.impl("equal", equal);
     meta.impl("convolution_overrideable", convolution);
     meta.impl("convolution_backward_overrideable", convolution_backward);
+    meta.impl("index_select", index_select);
     meta.impl("native_group_norm", group_norm);
     meta.impl("native_group_norm_backward", group_norm_backward);
     meta.impl("native_layer_norm", layer_norm);
