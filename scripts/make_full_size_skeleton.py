@@ -8,7 +8,6 @@ in its full shape through strides of 0: the files state all shapes and dtypes an
 and jointtuner refuses to train or sample with it. Nothing is checked against the original, there being no numbers; the tokenizer is a small stand-in.
 """
 import argparse
-import contextlib
 import importlib
 import json
 import shutil
@@ -51,36 +50,13 @@ def hollow_model(name, folder, dtype):
     return hollow(model, dtype)
 
 
-def without_arithmetic():
-    """A mode in which matrix products sum over one element in place of all: results of the right shape, and a trace of billions of
-    multiplications in seconds. (Sizes cannot be asked for here: while a trace is made, they are part of it.)"""
-    import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
-    aten = torch.ops.aten
-
-    def first(tensor, dim):
-        return aten.slice.Tensor(tensor, dim, 0, 1)
-
-    def product(a, b):
-        return aten.mul.Tensor(first(a, -1), first(b, -2))
-
-    light = {aten.mm.default: product, aten.bmm.default: product, aten.addmm.default: lambda bias, a, b, **factors: product(a, b),
-             aten.baddbmm.default: lambda bias, a, b, **factors: product(a, b)}
-
-    class WithoutArithmetic(TorchDispatchMode):
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            return light.get(func, func)(*args, **(kwargs or {}))
-
-    return WithoutArithmetic()
-
-
 def write_part(role, part, dtype, path):
-    """The autoencoder's convolutions cannot be left out of its trace, and in half types they take an hour here: it is traced in fp32, and its
-    weights change their dtype afterwards (it casts nowhere, so that no dtype stands in its trace)."""
+    """In half types the autoencoder's trace takes an hour on a CPU: it is traced in fp32, and its weights change their dtype afterwards (it casts
+    nowhere, so that no dtype stands in its trace)."""
     import torch
     from export import torchscript_file
     wrapped = part.wrap(part.model).eval()
-    with torch.no_grad(), contextlib.nullcontext() if role == "autoencoder" else without_arithmetic():
+    with torch.no_grad():
         traced = torch.jit.trace_module(wrapped, part.examples(wrapped), check_trace=False, strict=False)
     if role == "autoencoder":
         for parameter in traced.parameters():
