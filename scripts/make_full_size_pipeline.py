@@ -100,7 +100,8 @@ def write_weights(folder, stem, shapes, dtype):
         (folder / f"{stem}.safetensors.index.json").write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": where}), encoding="utf-8")
 
 
-def write_pipeline(name, folder, dtype, small_text):
+def write_pipeline(name, folder, dtype, small_text=False):
+    """dtype None: everything but the weight files."""
     import diffusers
     classes = {}
     parts = dict(PIPELINES[name])
@@ -115,7 +116,8 @@ def write_pipeline(name, folder, dtype, small_text):
         else:
             model.config.architectures = [cls]
             model.config.save_pretrained(folder / part)
-        write_weights(folder / part, "diffusion_pytorch_model" if library == "diffusers" else "model", shapes, dtype)
+        if dtype:
+            write_weights(folder / part, "diffusion_pytorch_model" if library == "diffusers" else "model", shapes, dtype)
         classes[part] = [library, cls]
     getattr(diffusers, scheduler_class)(**constants).save_pretrained(folder / "scheduler")
     if "unet" in parts:

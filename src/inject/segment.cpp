@@ -10,6 +10,8 @@
 
 #include <algorithm>
 
+#include "jointtuner/inject/segment_watch.h"
+
 namespace jointtuner::inject {
 
 namespace jit = torch::jit;
@@ -164,10 +166,13 @@ jit::Operation segment_operation(const jit::Node* node) {
     stack.erase(begin, stack.end());
     if (!records_gradients(arguments)) {
       segment->run(arguments);
-    } else if (memory == SegmentMemory::keep) {
-      run_recording(*segment, arguments);
     } else {
-      run_checkpointed(segment, std::move(run), memory == SegmentMemory::offload, arguments);
+      if (memory == SegmentMemory::keep) {
+        run_recording(*segment, arguments);
+      } else {
+        run_checkpointed(segment, std::move(run), memory == SegmentMemory::offload, arguments);
+      }
+      SegmentWatch::see(place);
     }
     stack.insert(stack.end(), std::make_move_iterator(arguments.begin()), std::make_move_iterator(arguments.end()));
   };

@@ -25,9 +25,10 @@ const std::map<std::string, std::set<std::string>> kTable{
     {"inject", {"backbone", "adapter"}},
     {"train", {"data", "diffusion", "inject"}},
     {"sample", {"media", "diffusion", "inject"}},
+    {"forecast", {"train", "sample"}},
     {"evaluate", {"media", "backbone"}},
     {"config", {}},  // options.h of every module, nothing else of them
-    {"cli", {"config", "train", "sample", "evaluate"}},
+    {"cli", {"config", "train", "sample", "forecast", "evaluate"}},
 };
 
 /// What `module` may include: itself, base, its row and the rows of those.
