@@ -12,7 +12,7 @@ classes of ZeroScope's or CogVideoX's family). Draws four pictures of a toy and 
 seen, as PNG and MP4 files; tunes one joint adapter on them; samples the toy, dancing, on new backgrounds, with and without the
 adapter; measures every video. Then look at demo/FAMILY/index.html and demo/FAMILY/sheet.png.
 
-  --family F      unet3d (ZeroScope's family, default) or cogvideox
+  --family F      unet3d (ZeroScope's family, default) or cogvideox: those that world/pipelines holds
   --subject NAME  ball, sail, box, plus, heart or tile (default ball)
   --motion NAME   figure_eight, square_loop, swoop, hop or spiral (default hop)
 
@@ -34,6 +34,7 @@ while [ $# -gt 0 ]; do
 done
 config=configs/world_$family.json demo=demo/$family frames=8
 [ -f "$config" ] || { echo "demo: error: --family $family: expected unet3d or cogvideox" >&2; exit 2; }
+[ -f "world/pipelines/$family/model_index.json" ] || { echo "demo: error: world/pipelines/$family: not pretrained yet; see world/README.md" >&2; exit 2; }
 [ "$family" = unet3d ] || frames=9
 began=$SECONDS
 say() { printf 'demo: %s\n' "$*" >&2; }
