@@ -8,7 +8,6 @@
 #include <optional>
 
 #include "facts.h"
-#include "jointtuner/backbone/skeleton.h"
 #include "jointtuner/backbone/text_encoder.h"
 #include "jointtuner/base/device.h"
 #include "jointtuner/config/validate.h"
@@ -19,7 +18,6 @@
 #include "jointtuner/text/tokenizer.h"
 #include "jointtuner/train/checkpoint.h"
 #include "jointtuner/train/prepare.h"
-#include "memory_report.h"
 #include "prompts.h"
 
 namespace jointtuner::cli {
@@ -38,7 +36,6 @@ class Check {
     look_at_data();
     look_at_samples();
     look_at_run();
-    look_at_memory();
     return std::move(text_);
   }
 
@@ -50,11 +47,9 @@ class Check {
 
   void look_at_backbone() {
     if (config_.backbone.bundle.empty()) return;  // a problem of the config already
-    problems_.attempt([&] { bundle_.emplace(backbone::open_for_shapes(config_.backbone.bundle)); });
+    problems_.attempt([&] { bundle_.emplace(backbone::Bundle::open(config_.backbone.bundle)); });
     if (!bundle_) return;
     const backbone::Manifest& m = bundle_->manifest();
-    if (backbone::is_skeleton(bundle_->path()))
-      line("          a skeleton: shapes without weights, for this forecast of memory alone");
     line("backbone  {} ({}, {}, {} prediction), prefers {}x{}, {} frames at {:g} fps", m.source_name, m.family,
          c10::getDtypeNames(m.denoiser.dtype).first,
          diffusion::name(diffusion::parse_prediction_type(m.schedule.prediction_type)), m.preferred.width,
@@ -152,12 +147,6 @@ class Check {
          checkpoints.empty()
              ? ""
              : fmt::format("; it has checkpoints up to step {}: go on with --resume", checkpoints.rbegin()->first));
-  }
-
-  /// Only of a config without problems: the forecast runs the real work, which would meet them again.
-  void look_at_memory() {
-    if (bundle_ && problems_.found().empty())
-      problems_.attempt([&] { text_ += memory_report(config_, *bundle_, problems_); });
   }
 
   const config::RunConfig& config_;

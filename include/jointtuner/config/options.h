@@ -14,7 +14,6 @@ struct RunOptions {
   int64_t seed = 0;
   std::string device = "auto";
   int64_t threads = 0;
-  std::string memory;
 
   template <class Self, class Field>
   static void fields(Self& o, Field&& field) {
@@ -23,9 +22,6 @@ struct RunOptions {
     field("seed", o.seed, "seed of every random draw of the run", Range{0, 9007199254740992.0});
     field("device", o.device, "auto (a GPU if there is one), cpu, cuda or cuda:N");
     field("threads", o.threads, "CPU threads; 0 = as many as the machine offers", Range{0, 1024});
-    field("memory", o.memory,
-          "what the device's memory is taken to be, as in 24GiB or 24000MiB: a run that is forecast to need more is "
-          "refused; \"\" = what the device has");
   }
 };
 

@@ -47,9 +47,8 @@ struct TrainOptions {
     field("activation_checkpointing", o.activation_checkpointing,
           "what the denoiser's segments hold until the backward pass: all (off); their inputs, the rest is computed "
           "again "
-          "(on: less memory, about a third more time); the same, and the inputs wait in host memory (offload); or the "
-          "cheapest of these, segment by segment, that is forecast to fit (auto)",
-          Choices{"off", "on", "offload", "auto"});
+          "(on: less memory, about a third more time); the same, and the inputs wait in host memory (offload)",
+          Choices{"off", "on", "offload"});
   }
 };
 
