@@ -50,7 +50,8 @@ struct Trained {
 
 Trained trained(const backbone::Bundle& bundle, at::Device device, bool checkpointed) {
   const backbone::Manifest& manifest = bundle.manifest();
-  const inject::GraphProgram program(bundle, device, {.activation_checkpointing = checkpointed, .gated = true});
+  const auto segment_memory = checkpointed ? inject::SegmentMemory::recompute : inject::SegmentMemory::keep;
+  const inject::GraphProgram program(bundle, device, {.segment_memory = {segment_memory}, .gated = true});
   adapter::AdapterSet adapters(program.sites(), kRank, /*gated=*/true, device);
   adapters.initialize(0, manifest.denoiser.gate_init);
   adapters.set_requires_grad(true);

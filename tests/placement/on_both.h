@@ -20,7 +20,7 @@ namespace jointtuner::testing {
 struct Backbone {
   Backbone(const Family& family, at::Device device)
       : bundle(backbone::Bundle::open(family.bundle, backbone::Verify::sizes)),
-        program(bundle, device, {.activation_checkpointing = true}),
+        program(bundle, device, {}),
         adapters(program.sites(), 2, true, device) {
     // Random values everywhere, so that every site changes the prediction.
     adapters.assign(normal_draw({adapters.parameters()}, generator(1, 0, "adapters")).mul(0.3));

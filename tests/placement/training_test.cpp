@@ -181,7 +181,7 @@ TEST_P(TrainingOnBoth, plain_lora_without_checkpoint_segments_equals_the_cpus) {
   std::vector<Tensor> gradients;
   for (const at::Device device : {at::Device(at::kCPU), stand_in()}) {
     Backbone& gated = loaded(device);
-    const inject::GraphProgram program(gated.bundle, device, {.activation_checkpointing = false, .gated = false});
+    const inject::GraphProgram program(gated.bundle, device, {.segment_memory = {inject::SegmentMemory::keep}, .gated = false});
     adapter::AdapterSet adapters(program.sites(), 2, false, device);
     adapters.initialize(kSeed, gated.bundle.manifest().denoiser.gate_init);
     adapters.set_requires_grad(true);
