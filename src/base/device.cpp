@@ -43,7 +43,7 @@ c10::Device parse_device(std::string_view text) {
 }
 
 at::Tensor to_device(const at::Tensor& tensor, c10::Device device) {
-  if (device.is_cpu() || !tensor.is_cpu()) return tensor.to(device);
+  if (device.is_cpu() || device.is_meta() || !tensor.is_cpu()) return tensor.to(device);
   // The allocator of pinned memory keeps the copy until the device has read it.
   return tensor.pin_memory().to(tensor.options().device(device), /*non_blocking=*/true);
 }
