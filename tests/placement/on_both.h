@@ -7,6 +7,8 @@
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
 #include <map>
 
 #include "jointtuner/adapter/adapter_set.h"
@@ -40,6 +42,18 @@ class OnBoth : public ::testing::TestWithParam<Family> {
     return all.try_emplace(GetParam().name + device.str(), GetParam(), device).first->second;
   }
 };
+
+// The CPU has fused kernels and attention of its own where the stand-in composes them, so results agree to rounding
+// (1e-7 to 1e-5 measured), not to the bit; a tensor on the wrong device, or one that was not copied yet, is an error or
+// poison, never a small difference.
+inline constexpr double kRounding = 1e-4;
+
+/// L2 distance of two tensors over the L2 norm of the second; infinite where one is not finite or of another shape.
+inline double distance(const at::Tensor& found, const at::Tensor& expected) {
+  if (found.sizes() != expected.sizes()) return std::numeric_limits<double>::infinity();
+  const double ratio = ((found.cpu() - expected).norm() / expected.norm()).item().toDouble();
+  return std::isfinite(ratio) ? ratio : std::numeric_limits<double>::infinity();
+}
 
 /// What the host waited for, for messages.
 inline std::string waits_text(const Traffic& traffic) { return fmt::format("{}", fmt::join(traffic.waits, "\n")); }

@@ -1,4 +1,4 @@
-// train on the stand-in: the CPU's files, resumed or not, and one wait for the device in a step.
+// train on the stand-in: the CPU's results, the same bytes when resumed, and one wait for the device in a step.
 #include <ATen/Functions.h>
 
 #include <nlohmann/json.hpp>
@@ -75,39 +75,79 @@ class TrainingOnBoth : public testing::OnBoth {
     return lines;
   }
 
-  static void expect_same(const fs::path& run, const fs::path& expected) {
+  /// Numbers agree to rounding, everything else is equal.
+  static void expect_near(const json& found, const json& expected, const std::string& where) {
+    ASSERT_EQ(found.type(), expected.type()) << where;
+    if (expected.is_number_float()) {
+      const double value = expected.get<double>();
+      EXPECT_NEAR(found.get<double>(), value, testing::kRounding * std::abs(value)) << where;
+    } else if (expected.is_structured()) {
+      ASSERT_EQ(found.size(), expected.size()) << where;
+      for (const auto& item : expected.items())
+        expect_near(expected.is_array() ? found.at(std::stoul(item.key())) : found.at(item.key()), item.value(),
+                    where + "." + item.key());
+    } else {
+      EXPECT_EQ(found, expected) << where;
+    }
+  }
+
+  static void expect_near_tensors(const fs::path& file, const fs::path& expected_file) {
+    const Safetensors found = load_safetensors(file), expected = load_safetensors(expected_file);
+    ASSERT_EQ(found.tensors.size(), expected.tensors.size()) << file;
+    for (size_t i = 0; i < expected.tensors.size(); ++i) {
+      const auto& [name, tensor] = expected.tensors[i];
+      EXPECT_EQ(found.tensors[i].first, name);
+      EXPECT_LT(testing::distance(found.tensors[i].second, tensor), kTrained) << file << ", " << name;
+    }
+  }
+
+  static void expect_the_cpus_run(const fs::path& run, const fs::path& expected) {
     EXPECT_EQ(metrics(expected).size(), 2U);
-    EXPECT_EQ(metrics(run), metrics(expected));
-    for (const int64_t step : {1, 2})
-      for (const char* name : {"adapter.safetensors", "optimizer.safetensors"}) {
-        const fs::path file = fs::path("checkpoints") / checkpoint_name(step) / name;
-        EXPECT_EQ(bytes_of(run / file), bytes_of(expected / file)) << file;
-      }
+    expect_near(metrics(run), metrics(expected), "metrics");
+    for (const int64_t step : {1, 2}) {
+      const fs::path file = fs::path("checkpoints") / checkpoint_name(step) / "adapter.safetensors";
+      expect_near_tensors(run / file, expected / file);
+    }
     size_t previews = 0;
     for (const auto& entry : fs::directory_iterator(expected / "previews" / checkpoint_name(2))) {
-      const std::string extension = entry.path().extension().string();
       const fs::path same = run / "previews" / checkpoint_name(2) / entry.path().filename();
-      if (extension == ".mp4" || extension == ".png") {
-        EXPECT_EQ(bytes_of(same), bytes_of(entry.path())) << same;
-        ++previews;
-      }
+      EXPECT_TRUE(fs::exists(same)) << same;
+      if (entry.path().extension() != ".safetensors") continue;
+      expect_near_tensors(same, entry.path());
+      ++previews;
     }
-    EXPECT_EQ(previews, 2U);
+    EXPECT_EQ(previews, 1U);
   }
+
+  /// Bytes of all that a run's steps leave behind.
+  static std::map<std::string, std::string> files(const fs::path& run) {
+    std::map<std::string, std::string> result;
+    for (const char* part : {"checkpoints", "previews"})
+      for (const auto& entry : fs::recursive_directory_iterator(run / part))
+        if (entry.is_regular_file() && entry.path().filename() != "samples.jsonl")
+          result[fs::relative(entry.path(), run)] = bytes_of(entry.path());
+    return result;
+  }
+
+  // AdamW divides a gradient by its own size, so the rounding of small ones is seen in the step.
+  static constexpr double kTrained = 1e-2;
 };
 FOR_ALL_FAMILIES(TrainingOnBoth);
 
-TEST_P(TrainingOnBoth, a_run_and_a_resumed_run_write_the_cpus_files) {
+TEST_P(TrainingOnBoth, a_run_equals_the_cpus_and_a_resumed_one_the_uninterrupted) {
   const testing::TemporaryFolder folder;
   write_media(folder.path());
   const fs::path expected = cli::train_run(small_run(folder.path(), "cpu"), at::kCPU, false);
   const fs::path run = cli::train_run(small_run(folder.path(), "stand_in"), stand_in(), false);
-  expect_same(run, expected);
+  expect_the_cpus_run(run, expected);
+  const auto uninterrupted = files(run);
   // As if it had been killed after its first step.
   fs::remove_all(run / "previews");
   fs::remove_all(run / "checkpoints" / checkpoint_name(2));
   cli::train_run(small_run(folder.path(), "stand_in"), stand_in(), true);
-  expect_same(run, expected);
+  const auto resumed = files(run);
+  ASSERT_EQ(resumed.size(), uninterrupted.size());
+  for (const auto& [name, bytes] : uninterrupted) EXPECT_TRUE(resumed.at(name) == bytes) << name;
 }
 
 /// The parts of a run on latents that follow from a formula.
@@ -166,9 +206,9 @@ TEST_P(TrainingOnBoth, a_micro_step_equals_the_cpus_and_waits_for_nothing) {
   EXPECT_TRUE(first.waits.empty()) << testing::waits_text(first);
   EXPECT_EQ(first.copies_out, 0);
   const StepResult result = running.result(running.measured().cpu());
-  EXPECT_EQ(result.loss, expected.loss);
-  EXPECT_EQ(result.mean_gate, expected.mean_gate);
-  EXPECT_TRUE(at::equal(device.adapters.flat_gradient().cpu(), cpu.adapters.flat_gradient()));
+  EXPECT_NEAR(result.loss, expected.loss, testing::kRounding * expected.loss);
+  EXPECT_NEAR(result.mean_gate.value(), expected.mean_gate.value(), testing::kRounding);
+  EXPECT_LT(testing::distance(device.adapters.flat_gradient(), cpu.adapters.flat_gradient()), testing::kRounding);
   EXPECT_GT(cpu.adapters.flat_gradient().abs().max().item().toDouble(), 0);
   taken_traffic();
   device.step.start(device.batches.at(0));
@@ -181,7 +221,8 @@ TEST_P(TrainingOnBoth, plain_lora_without_checkpoint_segments_equals_the_cpus) {
   std::vector<Tensor> gradients;
   for (const at::Device device : {at::Device(at::kCPU), stand_in()}) {
     Backbone& gated = loaded(device);
-    const inject::GraphProgram program(gated.bundle, device, {.segment_memory = {inject::SegmentMemory::keep}, .gated = false});
+    const inject::GraphProgram program(gated.bundle, device,
+                                       {.segment_memory = {inject::SegmentMemory::keep}, .gated = false});
     adapter::AdapterSet adapters(program.sites(), 2, false, device);
     adapters.initialize(kSeed, gated.bundle.manifest().denoiser.gate_init);
     adapters.set_requires_grad(true);
@@ -192,7 +233,7 @@ TEST_P(TrainingOnBoth, plain_lora_without_checkpoint_segments_equals_the_cpus) {
     EXPECT_FALSE(step.run(run.batches.at(1)).mean_gate.has_value());
     gradients.push_back(adapters.flat_gradient().cpu());
   }
-  EXPECT_TRUE(at::equal(gradients[0], gradients[1]));
+  EXPECT_LT(testing::distance(gradients[1], gradients[0]), testing::kRounding);
 }
 
 // Losses, gates and gradient norm of all micro-batches are read at once: clipping and the checks need them.
