@@ -2,12 +2,9 @@
 
 #include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
-#include <c10/core/CachingDeviceAllocator.h>
 #include <fmt/format.h>
 
 #include <charconv>
-#include <fstream>
-#include <string>
 
 #include "jointtuner/base/error.h"
 
@@ -46,19 +43,6 @@ at::Tensor to_device(const at::Tensor& tensor, c10::Device device) {
   if (device.is_cpu() || device.is_meta() || !tensor.is_cpu()) return tensor.to(device);
   // The allocator of pinned memory keeps the copy until the device has read it.
   return tensor.pin_memory().to(tensor.options().device(device), /*non_blocking=*/true);
-}
-
-int64_t free_memory_bytes(c10::Device device) {
-  if (!device.is_cpu()) {
-    const auto index = device.has_index() ? device.index() : c10::DeviceIndex{0};
-    return static_cast<int64_t>(c10::getDeviceAllocator(device.type())->getMemoryInfo(index).first);
-  }
-  std::ifstream file("/proc/meminfo");
-  std::string name;
-  int64_t kib = 0;
-  for (std::string unit; file >> name >> kib; std::getline(file, unit))
-    if (name == "MemAvailable:") return kib * 1024;
-  return 0;
 }
 
 }  // namespace jointtuner

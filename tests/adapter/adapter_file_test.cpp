@@ -81,7 +81,8 @@ TEST_F(AdapterFileTest, metadata_is_written_as_stated) {
   EXPECT_EQ(contents_.metadata.at("gate_pooling"), "batch");
   EXPECT_EQ(contents_.metadata.at("loss_video"), "diffusion");
   EXPECT_EQ(contents_.metadata.at("step"), "2000");
-  EXPECT_EQ(contents_.metadata.size(), 15u);
+  EXPECT_EQ(contents_.metadata.at("loss_static_weight"), "0");
+  EXPECT_EQ(contents_.metadata.size(), 16u);
 }
 
 TEST_F(AdapterFileTest, equal_contents_give_equal_bytes) {
@@ -181,6 +182,10 @@ TEST_F(AdapterFileTest, refuses_wrong_metadata) {
   for (const auto& [key, value] : good.metadata) {
     contents_ = good;
     contents_.metadata.erase(key);
+    if (key == "loss_static_weight") {  // files from before it was written
+      EXPECT_EQ(reload().metadata.loss_static_weight, 0);
+      continue;
+    }
     EXPECT_ERROR(reload(), Error, "adapter.safetensors: ", key == "format" ? "expected an adapter file" : key);
   }
   const auto with = [&](const std::string& key, const std::string& value) {
@@ -196,7 +201,7 @@ TEST_F(AdapterFileTest, refuses_wrong_metadata) {
   EXPECT_ERROR(with("scale", ""), Error, "metadata entry \"scale\": expected a number, found \"\"");
   EXPECT_ERROR(with("gated", "True"), Error, "metadata entry \"gated\": expected true or false, found \"True\"");
   EXPECT_ERROR(with("gate_pooling", "all"), Error, "expected sample or batch, found \"all\"");
-  EXPECT_ERROR(with("loss_video", "mse"), Error, "expected ait or diffusion, found \"mse\"");
+  EXPECT_ERROR(with("loss_video", "mse"), Error, "expected ait or diffusion or static_weighted, found \"mse\"");
 }
 
 TEST_F(AdapterFileTest, refuses_a_truncated_file) {

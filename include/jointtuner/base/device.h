@@ -3,7 +3,6 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
-#include <cstdint>
 #include <string_view>
 
 namespace jointtuner {
@@ -15,9 +14,5 @@ c10::Device parse_device(std::string_view text);
 /// `tensor` on `device`; itself where it is there already. Copied from the CPU to a device through pinned memory, so
 /// that the host goes on without waiting for what the device has still to do.
 at::Tensor to_device(const at::Tensor& tensor, c10::Device device);
-
-/// Bytes that the device has free for this process: of a card what its driver says, of the host what Linux says can be
-/// taken without swapping (MemAvailable), 0 where it does not say.
-int64_t free_memory_bytes(c10::Device device);
 
 }  // namespace jointtuner

@@ -43,8 +43,8 @@ struct Work {
   bool previews = false;  // sampling and decoding happen inside the run, beside denoiser, adapters and optimiser
 };
 
-// All take the bundle, which may be a skeleton (backbone/skeleton.h), and the device that is described (dry_run.h). They
-// throw Error where the real work would: sizes that do not fit the bundle, a damaged file.
+// All take the bundle and the device that is described (dry_run.h). They throw Error where the real work would: sizes
+// that do not fit the bundle, a damaged file.
 
 // One caption through the text encoder.
 Stage encode_text(const backbone::Bundle& bundle, c10::Device described);
