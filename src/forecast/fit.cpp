@@ -94,6 +94,11 @@ std::optional<Step> sample_later(Work& work) {
   return Step{"preview.every=0", "videos by `jointtuner sample` after the run"};
 }
 
+[[noreturn]] void fail_unknown(const std::string& stage) {
+  throw Error(fmt::format(
+      "there is no stage '{}' of a run; expected encode text, encode latents, train, preview or decode", stage));
+}
+
 std::vector<Lever> levers(const backbone::Manifest& manifest, const Work& work, const std::string& stage) {
   const Lever decode_tiles = smaller_tiles(
       manifest, "sample.decode_tile", [](Work& w) -> int64_t& { return w.sample.decode_tile; },
@@ -116,7 +121,8 @@ std::vector<Lever> levers(const backbone::Manifest& manifest, const Work& work, 
     if (manifest.autoencoder.kind == "2d") found.insert(found.begin(), single_frames);
     return found;
   }
-  return {};
+  if (stage == "encode text") return {};  // one caption as it is
+  fail_unknown(stage);
 }
 
 Stage forecast_of(const backbone::Bundle& bundle, const Work& work, const std::string& stage, c10::Device described) {
@@ -125,7 +131,7 @@ Stage forecast_of(const backbone::Bundle& bundle, const Work& work, const std::s
   if (stage == "train") return train(bundle, work, described);
   if (stage == "preview") return preview(bundle, work, described);
   if (stage == "decode") return decode(bundle, work, described);
-  throw Error(fmt::format("there is no stage `{}` of a run", stage));
+  fail_unknown(stage);
 }
 
 }  // namespace

@@ -78,6 +78,7 @@ TEST(Fit, ChangesOfTheOtherStages) {
             (std::vector<std::string>{"data.encode_tile=32", "data.encode_tile=16", "data.encode_tile=8"}));
   EXPECT_EQ(settings_of(changes_to_fit(unet.bundle, unet.work, "preview", 1, at::kCPU)).front(), "preview.every=0");
   EXPECT_TRUE(changes_to_fit(unet.bundle, unet.work, "encode text", 1, at::kCPU).empty());
+  EXPECT_ERROR(changes_to_fit(unet.bundle, unet.work, "training", 1, at::kCPU), Error, "no stage 'training'");
 }
 
 TEST(Fit, FramesAreThoseThatTheBackboneTakes) {

@@ -18,8 +18,9 @@ using inject::SegmentMemory;
 // Of the counted peak, where activations are much larger than what the CPU adds (attention's tiles, the host's copies of
 // latents): the forecast is of the fused GPU path.
 constexpr double kTolerance = 0.03;
-// Of nano models whose latents are nearly as large as their activations, and of the autoencoder, whose convolutions and
-// norms take scratch on the CPU that is not modelled.
+// CogVideoX's nano models and the autoencoder are forecast 4 to 16 % below the counted peak. Scratch of the CPU's
+// convolutions and norms and the host's copies of latents, which are not modelled, are the likely cause; this was not
+// shown, so the bound catches gross errors alone and is no claim of accuracy.
 constexpr double kNear = 0.17;
 
 void expect_forecast(const char* what, const Stage& stage, int64_t counted, double tolerance = kTolerance) {
@@ -82,6 +83,7 @@ TEST(Forecast, WeightsAndOptimiserAreThoseCountedByHand) {
   EXPECT_EQ(training.adapters, 11328 * 4 * 4 + 4) << "values, gradients, two moments, and the step's count";
   EXPECT_EQ(decode(unet, work, at::kCPU).weights, 60892);
   EXPECT_EQ(encode_latents(unet, work, at::kCPU).weights, 60892);
+  EXPECT_EQ(encode_text(unet, at::kCPU).weights, 44800);
 
   const auto transformer = backbone::Bundle::open(testing::golden("nano_2b_bundle"));
   Work other = work_of({"nano_2b_bundle", 32, 48, 9}, transformer.manifest());
