@@ -30,12 +30,17 @@ SEED = 7
 SAVE_EVERY_S = 300
 STAGES = ("autoencoder", "images", "videos")
 # steps of each stage, samples a step, largest learning rate
-SETTINGS = {"unet3d": dict(autoencoder=(4000, 32, 2e-3), images=(3500, 64, 1.5e-3), videos=(9000, 12, 1e-3)),
-            "cogvideox": dict(autoencoder=(1600, 8, 2e-3), images=(5000, 64, 1e-3), videos=(6000, 24, 1e-3))}
-POOL = dict(images=30000, clips=16000)
+SETTINGS = {"unet3d": dict(autoencoder=(4000, 32, 2e-3), images=(3500, 64, 1.5e-3), videos=(3000, 12, 1e-3)),
+            "cogvideox": dict(autoencoder=(1200, 8, 2e-3), images=(4000, 64, 1e-3), videos=(4000, 24, 1e-3))}
+POOL = dict(images=30000, clips=8000)
 IMAGE_SHARE = .12            # of the samples' steps in the last stage
-FIRST_MOTIONS, FIRST_STEPS = ("left", "right", "up", "down"), 3000    # the last stage begins with these alone: from all at once, words and
-                                                                      # motions did not find together in 20,000 clips
+# Where a sprite is depends on motion word x frame x direction: no two of these three tell anything alone, so that a loss over all
+# motions anywhere in the frame has no slope towards it (20,000 clips left motion at chance). Four motions through the frame's middle
+# have one (250 steps); then the others, then places.
+FIRST_MOTIONS, FIRST_STEPS = ("left", "right", "up", "down"), 400
+CENTRED_STEPS, SPREAD_STEPS = 1200, 2200           # until the first all clips are centred, from the second on anywhere
+CENTRED_POOL, SPREAD_POOL = .25, .5                # shares of the pool of clips: centred, then ever less so, then anywhere
+HIGH_NOISE, HIGH_NOISE_SHARE = 750, .75            # motion is decided in the first fifth of sampling: most clips are trained there
 CAPTION_DROP = .1
 EMA = .998
 
@@ -50,6 +55,22 @@ def rng(*name):
 def picture_scene(g):
     scene = sprites.random_scene(g, "still")
     return sprites.dataclasses.replace(scene, radius=float(g.uniform(4.5, 8.5)))
+
+
+def clip_scene(g, share):
+    """share: where in the pool it is, 0..1."""
+    scene = sprites.random_scene(g)
+    spread = min(1, max(0, (share - CENTRED_POOL) / (SPREAD_POOL - CENTRED_POOL)))
+    return sprites.dataclasses.replace(scene, shift=tuple(spread * s for s in scene.shift))
+
+
+def clip_window(step):
+    """Which part of the pool of clips the step draws from, 0..1."""
+    if step < CENTRED_STEPS:
+        return 0, CENTRED_POOL
+    if step < SPREAD_STEPS:
+        return 0, CENTRED_POOL + (SPREAD_POOL - CENTRED_POOL) * (step - CENTRED_STEPS) / (SPREAD_STEPS - CENTRED_STEPS)
+    return SPREAD_POOL, 1
 
 
 def learning_rate(step, steps, largest, decay):
@@ -204,8 +225,8 @@ class Run:
     def pool(self, kind):
         """Scenes by their index and latents [N,C,f,8,8] in fp16, drawn and encoded once."""
         count = POOL[kind]
-        stage, draw, frames = ("images", picture_scene, 1) if kind == "images" else ("videos", sprites.random_scene, self.family.frames)
-        scenes = [draw(rng(stage, 10**7 + i)[0]) for i in range(count)]
+        stage, frames = ("images", 1) if kind == "images" else ("videos", self.family.frames)
+        scenes = [picture_scene(g) if kind == "images" else clip_scene(g, i / count) for i in range(count) for g, _ in [rng(stage, 10**7 + i)]]
         path = self.folder / f"{kind}.pt"
         if path.exists():
             return scenes, torch.load(path, weights_only=True)
@@ -224,21 +245,26 @@ class Run:
         images = self.pool("images")
         clips = self.pool("clips") if stage == "videos" else None
         ids_of = {}
-        directed = np.array([i for i, scene in enumerate(clips[0]) if scene.motion in FIRST_MOTIONS]) if clips else None
+        directed = np.array([i for i, scene in enumerate(clips[0][:int(CENTRED_POOL * POOL["clips"])]) if scene.motion in FIRST_MOTIONS]) if clips else None
 
         def step(number, batch, rate):
             g, gt = rng(stage, number)
             of_images = clips is None or g.random() < IMAGE_SHARE
             scenes, latents = images if of_images else clips
-            chosen = g.integers(0, len(scenes), SETTINGS[self.family.name]["images"][1] if of_images else batch)
-            if not of_images and number < FIRST_STEPS:
-                chosen = directed[chosen % len(directed)]
+            if of_images:
+                chosen = g.integers(0, len(scenes), SETTINGS[self.family.name]["images"][1])
+            elif number < FIRST_STEPS:
+                chosen = g.choice(directed, batch)
+            else:
+                first, last = clip_window(number)
+                chosen = g.integers(int(first * len(scenes)), int(last * len(scenes)), batch)
             captions = ["" if g.random() < CAPTION_DROP else sprites.caption(scenes[i], not of_images, g) for i in chosen]
             new = [c for c in dict.fromkeys(captions) if c not in ids_of]
             ids_of.update(zip(new, token_ids(self.tokenizer, new)) if new else ())
             clean = latents[torch.from_numpy(chosen)].float()
-            t = torch.randint(0, 1000, (2, len(chosen)), generator=gt)
-            t = t[0] if of_images else t.amax(0)          # clips: where a motion is chosen, at high noise, more often
+            high = not of_images and torch.rand(len(chosen), generator=gt) < HIGH_NOISE_SHARE
+            t = torch.randint(0, 1000, (len(chosen),), generator=gt)
+            t = torch.where(torch.as_tensor(high), HIGH_NOISE + t * (1000 - HIGH_NOISE) // 1000, t)
             noise = torch.randn(clean.shape, generator=gt)
             signal_, spread = (x.view(-1, 1, 1, 1, 1) for x in (alphas[t].sqrt(), (1 - alphas[t]).sqrt()))
             states = self.text(torch.stack([ids_of[c] for c in captions]))[0]
@@ -260,7 +286,7 @@ class Run:
                 return
             self.begin("videos")
             self.save()
-        if not self.run("videos", self.denoiser_step("videos"), decay=.3):
+        if not self.run("videos", self.denoiser_step("videos"), decay=.15):
             return
         self.save()
         self.write()
