@@ -8,6 +8,7 @@
 #include <cstring>
 #include <vector>
 
+#include "jointtuner/backbone/skeleton.h"
 #include "jointtuner/base/atomic_file.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/log.h"
@@ -83,14 +84,23 @@ void check_file(const fs::path& folder, const std::string& name, const FileManif
 
 }  // namespace
 
-Bundle Bundle::open(const fs::path& path, Verify verify) {
+Bundle Bundle::open(const fs::path& given, Verify verify) {
+  const bool skeleton = given.filename() == kSkeletonName;  // asked for as such (skeleton.h)
+  const fs::path path = skeleton ? given.parent_path() : given;
   std::error_code none;
   if (!fs::is_directory(path, none)) {
     throw Error(
         fmt::format("{}: no such folder; expected a bundle. Write one with scripts/export_backbone.sh DIFFUSERS_DIR {}",
                     path.string(), path.string()));
   }
-  const fs::path manifest = path / kManifestName;
+  if (!skeleton && is_skeleton(path)) {
+    throw Error(
+        fmt::format("{}: a skeleton: it has the shapes of a backbone and no weights, so that `jointtuner check` can "
+                    "forecast memory, and cannot be used otherwise. Export the real model with "
+                    "scripts/export_backbone.sh.",
+                    path.string()));
+  }
+  const fs::path manifest = path / (skeleton ? kSkeletonName : kManifestName);
   if (!fs::is_regular_file(manifest, none)) {
     throw Error(fmt::format(
         "{}: no {} in it, so it is not a bundle. Write one with scripts/export_backbone.sh DIFFUSERS_DIR BUNDLE",

@@ -2,9 +2,13 @@
 
 #include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <fmt/format.h>
 
 #include <charconv>
+#include <cstdlib>
+#include <fstream>
+#include <string>
 
 #include "jointtuner/base/error.h"
 
@@ -37,6 +41,19 @@ c10::Device parse_device(std::string_view text) {
     throw UsageError(fmt::format("device '{}': this machine has {} CUDA device(s), numbered from 0", text, cards));
   }
   return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};
+}
+
+int64_t free_memory_bytes(c10::Device device) {
+  if (device.is_cuda()) {
+    const auto index = device.has_index() ? device.index() : c10::DeviceIndex{0};
+    return static_cast<int64_t>(c10::getDeviceAllocator(device.type())->getMemoryInfo(index).first);
+  }
+  if (!device.is_cpu()) return 0;
+  std::ifstream file("/proc/meminfo");
+  for (std::string line; std::getline(file, line);)
+    if (constexpr std::string_view kKey = "MemAvailable:"; line.starts_with(kKey))
+      return std::strtoll(line.c_str() + kKey.size(), nullptr, 10) * 1024;
+  return 0;
 }
 
 at::Tensor to_device(const at::Tensor& tensor, c10::Device device) {

@@ -5,6 +5,8 @@
 
 #include "commands.h"
 #include "config_arguments.h"
+#include "jointtuner/base/bytes.h"
+#include "json_text.h"
 #include "run_check.h"
 
 namespace jointtuner::cli {
@@ -13,10 +15,16 @@ namespace {
 struct Arguments {
   Machine machine;
   ConfigArguments config;
+  std::string memory;
 };
 
 void check(const Arguments& a) {
-  const config::RunConfig config = loaded_config(a.config, a.machine);
+  ConfigArguments arguments = a.config;
+  if (!a.memory.empty()) {
+    parse_bytes(a.memory, "--memory");
+    arguments.changes.push_back("run.memory=" + json_text("--memory", a.memory));
+  }
+  const config::RunConfig config = loaded_config(arguments, a.machine);
   prepare(a.machine, config.run);
   Problems problems;
   fmt::print("{}", run_check(config, a.config.file, problems));
@@ -36,15 +44,21 @@ void check(const Arguments& a) {
 void add_check(CLI::App& app) {
   auto a = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand(
-      "check", "List every picture, clip and caption as it will be used, sites, parameters and all problems");
+      "check", "List every picture, clip and caption as it will be used, sites, parameters, memory and all problems");
   add_config_options(*command, a->config);
+  command
+      ->add_option("--memory", a->memory,
+                   "memory of the card to plan for, as in 24GiB: says what does not fit, and what to change so that it "
+                   "does; instead of the config's run.memory")
+      ->option_text("SIZE");
   add_machine_options(*command, a->machine);
   command->footer(
       "Nothing is trained, encoded or written, and no GPU memory is used. All problems are listed; with any, the exit\n"
-      "code is 1.\n"
+      "code is 1. The forecast of memory is a dry run of the real work; it describes a card unless --device is cpu.\n"
       "\nExamples:\n"
       "  jointtuner check --config configs/zeroscope_joint.json\n"
-      "  jointtuner check --config run.json --set data.fps=12 --set adapter.rank=64");
+      "  jointtuner check --config run.json --set data.fps=12 --set adapter.rank=64\n"
+      "  jointtuner check --config configs/cogvideox_5b_joint.json --memory 24GiB");
   command->callback([a] { check(*a); });
 }
 

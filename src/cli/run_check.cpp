@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "facts.h"
+#include "jointtuner/backbone/skeleton.h"
 #include "jointtuner/backbone/text_encoder.h"
 #include "jointtuner/base/device.h"
 #include "jointtuner/config/validate.h"
@@ -18,6 +19,7 @@
 #include "jointtuner/text/tokenizer.h"
 #include "jointtuner/train/checkpoint.h"
 #include "jointtuner/train/prepare.h"
+#include "memory_report.h"
 #include "prompts.h"
 
 namespace jointtuner::cli {
@@ -30,12 +32,13 @@ class Check {
   Check(const config::RunConfig& config, Problems& problems) : config_(config), problems_(problems) {}
 
   std::string report(const std::string& origin) {
-    problems_.attempt([&] { config::validate_for_training(config_, origin); });
+    attempt([&] { config::validate_for_training(config_, origin); });
     problems_.attempt([&] { parse_device(config_.run.device); });
     look_at_backbone();
     look_at_data();
     look_at_samples();
     look_at_run();
+    look_at_memory();
     return std::move(text_);
   }
 
@@ -45,18 +48,26 @@ class Check {
     text_ += fmt::format(format, std::forward<Values>(values)...) + "\n";
   }
 
+  /// What the forecast of memory needs: with a problem here it would only meet that again.
+  template <class Look>
+  void attempt(Look&& look) {
+    can_forecast_ = problems_.attempt(look) && can_forecast_;
+  }
+
   void look_at_backbone() {
     if (config_.backbone.bundle.empty()) return;  // a problem of the config already
-    problems_.attempt([&] { bundle_.emplace(backbone::Bundle::open(config_.backbone.bundle)); });
+    problems_.attempt([&] { bundle_.emplace(backbone::open_for_shapes(config_.backbone.bundle)); });
     if (!bundle_) return;
     const backbone::Manifest& m = bundle_->manifest();
     line("backbone  {} ({}, {}, {} prediction), prefers {}x{}, {} frames at {:g} fps", m.source_name, m.family,
          c10::getDtypeNames(m.denoiser.dtype).first,
          diffusion::name(diffusion::parse_prediction_type(m.schedule.prediction_type)), m.preferred.width,
          m.preferred.height, m.preferred.frames, m.preferred.fps);
-    problems_.attempt([&] { train::check_sizes(config_.data, m); });
+    if (backbone::is_skeleton(bundle_->path()))
+      line("          a skeleton: shapes without weights, to forecast memory; it cannot be trained");
+    attempt([&] { train::check_sizes(config_.data, m); });
     problems_.attempt([&] { tokenizer_ = backbone::tokenizer(*bundle_); });
-    problems_.attempt([&] { look_at_sites(); });
+    attempt([&] { look_at_sites(); });
   }
 
   void look_at_sites() {
@@ -131,7 +142,7 @@ class Check {
       line("prompt    \"{}\" ({})", prompt, tokens("sample.prompts", prompt));
     if (!config_.sample.negative_prompt.empty()) tokens("sample.negative_prompt", config_.sample.negative_prompt);
     if (!bundle_ || config_.sample.prompts.empty()) return;
-    problems_.attempt([&] {
+    attempt([&] {
       const auto options = sample::resolved(with_sizes(config_.sample, config_.data), bundle_->manifest());
       line("samples   {} prompts x {} seeds, {}x{}, {} frames, {} {} steps, guidance {:g} ({}){}",
            options.prompts.size(), options.seeds.size(), options.width, options.height, options.frames, options.steps,
@@ -149,9 +160,15 @@ class Check {
              : fmt::format("; it has checkpoints up to step {}: go on with --resume", checkpoints.rbegin()->first));
   }
 
+  void look_at_memory() {
+    if (bundle_ && can_forecast_)
+      problems_.attempt([&] { text_ += memory_report(config_, *bundle_, problems_); });
+  }
+
   const config::RunConfig& config_;
   Problems& problems_;
   std::string text_;
+  bool can_forecast_ = true;
   std::optional<backbone::Bundle> bundle_;
   std::unique_ptr<text::Tokenizer> tokenizer_;
 };

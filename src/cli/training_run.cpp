@@ -13,6 +13,7 @@
 #include "jointtuner/sample/sampling.h"
 #include "jointtuner/train/prepare.h"
 #include "jointtuner/train/trainer.h"
+#include "memory_report.h"
 #include "prompts.h"
 
 namespace jointtuner::cli {
@@ -84,6 +85,7 @@ fs::path train_run(const config::RunConfig& config, c10::Device device, bool res
   const auto bundle = backbone::Bundle::open(config.backbone.bundle);
   const backbone::Manifest& manifest = bundle.manifest();
   train::check_sizes(config.data, manifest);
+  const std::vector<inject::SegmentMemory> segment_memory = segments_that_fit(config, bundle, device);
   const data::Listing listing = data::list_items(config.data);
   const train::RunIdentity identity{config::run_config_text(config), data::data_hash(listing.items),
                                     bundle.sha256(manifest.denoiser.file)};
@@ -94,10 +96,7 @@ fs::path train_run(const config::RunConfig& config, c10::Device device, bool res
   std::optional<PreviewMaker> previews;
   if (config.preview.every > 0) previews.emplace(bundle, device, config, folder);
 
-  const inject::GraphProgram program(
-      bundle, device,
-      {.segment_memory = {inject::segment_memory_from_text(config.train.activation_checkpointing)},
-       .gated = config.adapter.gate});
+  const inject::GraphProgram program(bundle, device, {.segment_memory = segment_memory, .gated = config.adapter.gate});
   adapter::AdapterSet adapters(program.sites(), config.adapter.rank, config.adapter.gate, device);
   adapters.initialize(seed, manifest.denoiser.gate_init);
   write_facts(folder.path(), config, bundle, listing, adapters);

@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 
+#include "jointtuner/base/bytes.h"
 #include "jointtuner/base/error.h"
 
 namespace jointtuner::config {
@@ -14,6 +15,8 @@ namespace {
 class Rules {
  public:
   explicit Rules(std::string_view origin) : origin_(origin) {}
+
+  std::string at(const std::string& path) const { return fmt::format("{}: {}", origin_, path); }
 
   /// Throws unless `holds`.
   void require(bool holds, const std::string& path, const std::string& message) const {
@@ -38,6 +41,7 @@ void validate_run(const RunOptions& run, const Rules& rules) {
   rules.require(!run.output.empty(), "run.output", "expected a folder, found \"\"; the current one is \".\"");
   rules.require(is_device(run.device), "run.device",
                 fmt::format("expected auto, cpu, cuda or cuda:N, found \"{}\"", run.device));
+  if (!run.memory.empty()) parse_bytes(run.memory, rules.at("run.memory"));
 }
 
 void validate_data(const data::DataOptions& data, const Rules& rules) {

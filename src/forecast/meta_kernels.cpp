@@ -1,14 +1,18 @@
 #include "meta_kernels.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/native_group_norm.h>
 #include <torch/library.h>
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 namespace jointtuner::forecast {
@@ -27,17 +31,49 @@ Tensor& copied(Tensor& self, const Tensor& source, bool /*non_blocking*/) {
 at::Scalar number(const Tensor& /*self*/) { return 0; }
 bool equal(const Tensor& self, const Tensor& other) { return self.is_same(other); }
 
-Tensor convolution(const Tensor& x, const Tensor& weight, const MaybeTensor& /*bias*/, c10::SymIntArrayRef stride,
-                   c10::SymIntArrayRef padding, c10::SymIntArrayRef dilation, bool transposed,
-                   c10::SymIntArrayRef /*output_padding*/, c10::SymInt /*groups*/) {
-  TORCH_CHECK_NOT_IMPLEMENTED(!transposed, "a dry run of a transposed convolution");
+// As oneDNN and cuDNN lay out a result: channels last where the input's are.
+Tensor result_of_convolution(const Tensor& x, const Tensor& weight, c10::SymIntArrayRef stride,
+                             c10::SymIntArrayRef padding, c10::SymIntArrayRef dilation) {
   std::vector<int64_t> shape{x.size(0), weight.size(0)};
   for (size_t i = 0; i < stride.size(); ++i) {
     const auto dim = static_cast<int64_t>(i) + 2;
     const int64_t extent = (weight.size(dim) - 1) * dilation[i].expect_int() + 1;
     shape.push_back((x.size(dim) + 2 * padding[i].expect_int() - extent) / stride[i].expect_int() + 1);
   }
-  return at::empty(shape, x.options());
+  return at::empty(shape, x.options().memory_format(x.suggest_memory_format()));
+}
+
+Tensor convolution(const Tensor& given, const Tensor& weight, const MaybeTensor& /*bias*/, c10::SymIntArrayRef stride,
+                   c10::SymIntArrayRef padding, c10::SymIntArrayRef dilation, bool transposed,
+                   c10::SymIntArrayRef /*output_padding*/, c10::SymInt /*groups*/) {
+  TORCH_CHECK_NOT_IMPLEMENTED(!transposed, "a dry run of a transposed convolution");
+  const Tensor x = given.contiguous(given.suggest_memory_format());
+  return result_of_convolution(x, weight, stride, padding, dilation);
+}
+
+// ConvParams::use_mkldnn of LibTorch's Convolution.cpp: small convolutions are its own.
+bool is_by_onednn(const Tensor& x, const Tensor& weight) {
+  constexpr int64_t kSmall = 20480;
+  return x.size(0) > 1 || weight.size(1) < x.size(1) || (weight.size(-1) > 3 && weight.size(-2) > 3) ||
+         x.size(1) * x.size(2) * x.size(3) > kSmall;
+}
+
+// Holds for a while, besides: where oneDNN computes and the channels do not come last, the input in blocks of channels
+// and then the result, before and while it is laid out as asked; else the kernel's inputs for each place of the result.
+Tensor convolution_on_cpu(const Tensor& given, const Tensor& weight, const MaybeTensor& bias,
+                          c10::SymIntArrayRef stride, c10::SymIntArrayRef padding, c10::SymIntArrayRef dilation,
+                          bool transposed, c10::SymIntArrayRef output_padding, c10::SymInt groups) {
+  const Tensor x = given.contiguous(given.suggest_memory_format());
+  const bool by_onednn = is_by_onednn(x, weight);
+  Tensor blocked;
+  if (by_onednn && x.is_contiguous()) {
+    const Tensor source = at::empty(x.sizes(), x.options());
+    blocked = result_of_convolution(x, weight, stride, padding, dilation);
+  }
+  Tensor y = convolution(x, weight, bias, stride, padding, dilation, transposed, output_padding, std::move(groups));
+  const int64_t inputs = weight.numel() / weight.size(0);
+  if (!by_onednn && inputs > x.size(1)) const Tensor columns = at::empty({inputs, y.numel() / y.size(1)}, x.options());
+  return y;
 }
 
 Three convolution_backward(const Tensor& grad_output, const Tensor& x, const Tensor& weight,
@@ -59,16 +95,24 @@ at::TensorOptions statistics(const Tensor& x) {
   return x.options().dtype(x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
 }
 
-Three group_norm(const Tensor& x, const MaybeTensor& /*weight*/, const MaybeTensor& /*bias*/, c10::SymInt batch,
-                 c10::SymInt /*channels*/, c10::SymInt /*positions*/, int64_t groups, double /*epsilon*/) {
+Three native_group_norm(const Tensor& x, const MaybeTensor& /*weight*/, const MaybeTensor& /*bias*/, c10::SymInt batch,
+                        c10::SymInt /*channels*/, c10::SymInt /*positions*/, int64_t groups, double /*epsilon*/) {
   const std::vector<int64_t> shape{batch.expect_int(), groups};
-  return {at::empty(x.sizes(), x.options()), at::empty(shape, statistics(x)), at::empty(shape, statistics(x))};
+  return {at::empty_like(x), at::empty(shape, statistics(x)), at::empty(shape, statistics(x))};
 }
 
-Three group_norm_backward(const Tensor& /*grad_output*/, const Tensor& x, const Tensor& /*mean*/,
-                          const Tensor& /*rstd*/, const MaybeTensor& weight, c10::SymInt /*batch*/,
-                          c10::SymInt channels, c10::SymInt /*positions*/, int64_t /*groups*/,
-                          std::array<bool, 3> wanted) {
+// LibTorch takes channels last as they are on the CPU alone.
+Tensor group_norm_on_cpu(const Tensor& x, int64_t groups, const MaybeTensor& weight, const MaybeTensor& bias,
+                         double epsilon, bool /*cudnn*/) {
+  const Tensor in_a_row = x.contiguous(x.suggest_memory_format());
+  return std::get<0>(at::native_group_norm(in_a_row, weight, bias, x.size(0), x.size(1),
+                                           x.numel() / x.size(0) / x.size(1), groups, epsilon));
+}
+
+Three native_group_norm_backward(const Tensor& /*grad_output*/, const Tensor& x, const Tensor& /*mean*/,
+                                 const Tensor& /*rstd*/, const MaybeTensor& weight, c10::SymInt /*batch*/,
+                                 c10::SymInt channels, c10::SymInt /*positions*/, int64_t /*groups*/,
+                                 std::array<bool, 3> wanted) {
   const auto affine = [&](bool asked) {
     return asked ? at::empty({channels.expect_int()}, weight->options()) : Tensor();
   };
@@ -79,6 +123,7 @@ Three layer_norm(const Tensor& x, c10::SymIntArrayRef normalized, const MaybeTen
                  const MaybeTensor& /*bias*/, double /*epsilon*/) {
   std::vector<int64_t> shape = x.sizes().vec();
   std::fill(shape.end() - static_cast<std::ptrdiff_t>(normalized.size()), shape.end(), 1);
+  const Tensor in_a_row = x.contiguous();
   return {at::empty(x.sizes(), x.options()), at::empty(shape, statistics(x)), at::empty(shape, statistics(x))};
 }
 
@@ -96,30 +141,57 @@ Tensor attention(const Tensor& query, const Tensor& key, const Tensor& value, co
   return std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(query, key, value, dropout, causal, mask, scale));
 }
 
-Tensor like_heads(const Tensor& tensor, int64_t width) {  // [B,H,L,width], laid out as [B,L,H,width]
-  return at::empty({tensor.size(0), tensor.size(2), tensor.size(1), width}, tensor.options()).transpose(1, 2);
+// Flash attention of the CPU and of CUDA, and cuDNN's: the result is laid out as the query is.
+std::tuple<Tensor, Tensor> flash(const Tensor& query, const Tensor& /*key*/, const Tensor& /*value*/,
+                                 double /*dropout*/, bool /*causal*/, const MaybeTensor& /*mask*/,
+                                 std::optional<double> /*scale*/) {
+  return {at::empty_like(query), at::empty({query.size(0), query.size(1), query.size(2)}, statistics(query))};
 }
 
-std::tuple<Tensor, Tensor> flash(const Tensor& query, const Tensor& /*key*/, const Tensor& value, double /*dropout*/,
-                                 bool /*causal*/, const MaybeTensor& /*mask*/, std::optional<double> /*scale*/) {
-  return {like_heads(query, value.size(3)),
-          at::empty({query.size(0), query.size(1), query.size(2)}, statistics(query))};
+// The tiles of queries x keys that each thread of the CPU fills (FlashAttentionKernel.cpp).
+struct Tiles {
+  int64_t queries, keys;
+};
+
+Tiles tiles_on_cpu(const Tensor& query, const Tensor& key) {
+  const int64_t most = query.size(2) >= 768 ? 256 : query.size(2) >= 192 ? 64 : 32;
+  return {std::min(most, query.size(2)), std::min<int64_t>(512, key.size(2))};
 }
 
-Three flash_backward(const Tensor& /*grad_output*/, const Tensor& query, const Tensor& key, const Tensor& value,
-                     const Tensor& /*output*/, const Tensor& /*logsumexp*/, double /*dropout*/, bool /*causal*/,
-                     const MaybeTensor& /*mask*/, std::optional<double> /*scale*/) {
-  return {like_heads(query, query.size(3)), like_heads(key, key.size(3)), like_heads(value, value.size(3))};
+Tensor of_each_thread(int64_t elements, const Tensor& query) {
+  return at::empty({at::get_num_threads(), elements}, statistics(query));
+}
+
+std::tuple<Tensor, Tensor> flash_on_cpu(const Tensor& query, const Tensor& key, const Tensor& value, double dropout,
+                                        bool causal, const MaybeTensor& mask, std::optional<double> scale) {
+  std::tuple<Tensor, Tensor> result = flash(query, key, value, dropout, causal, mask, scale);
+  const Tiles tiles = tiles_on_cpu(query, key);
+  const Tensor scratch = of_each_thread(tiles.queries * (tiles.keys + 2 + query.size(3)), query);
+  return result;
+}
+
+Tensor like_heads(const Tensor& tensor) {  // [B,H,L,D], laid out as [B,L,H,D]
+  return at::empty_like(tensor.transpose(1, 2), at::MemoryFormat::Contiguous).transpose(1, 2);
+}
+
+Three flash_backward_on_cpu(const Tensor& grad_output, const Tensor& query, const Tensor& key, const Tensor& value,
+                            const Tensor& /*output*/, const Tensor& /*logsumexp*/, double /*dropout*/, bool /*causal*/,
+                            const MaybeTensor& /*mask*/, std::optional<double> /*scale*/) {
+  Three gradients{like_heads(query), like_heads(key), like_heads(value)};
+  const Tensor gradient = grad_output.transpose(1, 2).contiguous();
+  const Tiles tiles = tiles_on_cpu(query, key);
+  const Tensor scratch = of_each_thread(2 * tiles.queries * tiles.keys, query);
+  return gradients;
 }
 
 int64_t rounded(int64_t number, int64_t multiple) { return (number + multiple - 1) / multiple * multiple; }
 
 // flash attention 2 (mha_bwd): the query's gradient and the rows' dot products, in fp32, of padded sizes.
-Three flash_backward_on_cuda(const Tensor& grad_output, const Tensor& query, const Tensor& key, const Tensor& value,
-                             const Tensor& output, const Tensor& logsumexp, double dropout, bool causal,
-                             const MaybeTensor& mask, std::optional<double> scale) {
+Three flash_backward_on_cuda(const Tensor& /*grad_output*/, const Tensor& query, const Tensor& key, const Tensor& value,
+                             const Tensor& /*output*/, const Tensor& /*logsumexp*/, double /*dropout*/, bool /*causal*/,
+                             const MaybeTensor& /*mask*/, std::optional<double> /*scale*/) {
   const int64_t rows = rounded(query.size(2), 128), width = rounded(query.size(3), query.size(3) <= 128 ? 32 : 64);
-  Three gradients = flash_backward(grad_output, query, key, value, output, logsumexp, dropout, causal, mask, scale);
+  Three gradients{at::empty_like(query), at::empty_like(key), at::empty_like(value)};
   const Tensor accumulated = at::empty({query.size(0), rows, query.size(1), width}, statistics(query));
   const Tensor products = at::empty({query.size(0), query.size(1), rows}, statistics(query));
   return gradients;
@@ -135,18 +207,22 @@ struct MetaKernels::Impl {
     meta.impl("copy_", copied);
     meta.impl("_local_scalar_dense", number);
     meta.impl("equal", equal);
-    meta.impl("convolution_overrideable", convolution);
+    meta.impl("convolution_overrideable", for_cuda ? convolution : convolution_on_cpu);
     meta.impl("convolution_backward_overrideable", convolution_backward);
     meta.impl("index_select", index_select);
-    meta.impl("native_group_norm", group_norm);
-    meta.impl("native_group_norm_backward", group_norm_backward);
+    meta.impl("native_group_norm", native_group_norm);
+    meta.impl("native_group_norm_backward", native_group_norm_backward);
+    if (!for_cuda) {
+      meta.impl("group_norm", group_norm_on_cpu);
+      autograd.impl("group_norm", group_norm_on_cpu);
+    }
     meta.impl("native_layer_norm", layer_norm);
     meta.impl("native_layer_norm_backward", layer_norm_backward);
     meta.impl("scaled_dot_product_attention", attention);
     autograd.impl("scaled_dot_product_attention", attention);
-    meta.impl("_scaled_dot_product_flash_attention_for_cpu", flash);
+    meta.impl("_scaled_dot_product_flash_attention_for_cpu", for_cuda ? flash : flash_on_cpu);
     meta.impl("_scaled_dot_product_flash_attention_for_cpu_backward",
-              for_cuda ? flash_backward_on_cuda : flash_backward);
+              for_cuda ? flash_backward_on_cuda : flash_backward_on_cpu);
     meta.impl("_fused_adamw_", adamw);
   }
 

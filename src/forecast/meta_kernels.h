@@ -7,7 +7,7 @@ namespace jointtuner::forecast {
 // Holds the registrations; they end with it.
 class MetaKernels {
  public:
-  // for_cuda: attention's backward pass has the work space of flash attention 2 on CUDA.
+  // for_cuda: attention and convolutions have the work space that they have on CUDA, else that on the CPU.
   explicit MetaKernels(bool for_cuda);
   ~MetaKernels();
   MetaKernels(const MetaKernels&) = delete;

@@ -75,7 +75,7 @@ Stage decode(const backbone::Bundle& bundle, const Work& work, c10::Device descr
   const int64_t weights = run.live() - state;
   std::vector<int64_t> shape = backbone::latents_shape(manifest, sample::video_size(work.sample));
   shape[2] = backbone::latent_frames(manifest, work.sample.frames);  // without the denoiser's padding
-  autoencoder.decode_to_bytes(zeros(shape));
+  autoencoder.decode_to_bytes(at::zeros(shape));
   return stage("decode", run, weights, state);
 }
 

@@ -15,11 +15,12 @@ namespace {
 using nlohmann::json;
 
 /// Settings that may change between a run and its continuation: a path, or a section when it ends in '.'.
-constexpr std::array<std::string_view, 17> kFree = {"about",
+constexpr std::array<std::string_view, 18> kFree = {"about",
                                                     "run.name",
                                                     "run.output",
                                                     "run.device",
                                                     "run.threads",
+                                                    "run.memory",
                                                     "backbone.bundle",
                                                     "data.images.",
                                                     "data.videos.",

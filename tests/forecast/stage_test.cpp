@@ -1,10 +1,12 @@
 #include "jointtuner/forecast/stage.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 
 #include "counted.h"
 #include "jointtuner/forecast/dry_run.h"
@@ -15,19 +17,26 @@ namespace {
 
 using inject::SegmentMemory;
 
-// Of the counted peak, where activations are much larger than what the CPU adds (attention's tiles, the host's copies of
-// latents): the forecast is of the fused GPU path.
+// The forecast and the count differ by what the CPU's kernels of glora_linear take for themselves: blocks of at most
+// 256 KiB a thread (kernels/cpu/glora_parts.cpp), 1 to 2 % of the smallest case's peak.
 constexpr double kTolerance = 0.03;
-// CogVideoX's nano models and the autoencoder are forecast 4 to 16 % below the counted peak. Scratch of the CPU's
-// convolutions and norms and the host's copies of latents, which are not modelled, are the likely cause; this was not
-// shown, so the bound catches gross errors alone and is no claim of accuracy.
-constexpr double kNear = 0.17;
 
-void expect_forecast(const char* what, const Stage& stage, int64_t counted, double tolerance = kTolerance) {
+// What a CPU's convolutions and attention take for themselves depends on its vectors (the models here have 8 channels,
+// one block of AVX2) and on its threads: all machines count alike.
+class OneKindOfCpu : public ::testing::Environment {
+ public:
+  void SetUp() override {
+    ::setenv("ONEDNN_MAX_CPU_ISA", "AVX2", 1);
+    at::set_num_threads(2);
+  }
+};
+const auto* const kOneKindOfCpu = ::testing::AddGlobalTestEnvironment(new OneKindOfCpu);
+
+void expect_forecast(const char* what, const Stage& stage, int64_t counted) {
   const int64_t forecast = stage.adapters + stage.activations;
   const double off = static_cast<double>(forecast) / static_cast<double>(counted) - 1;
   fmt::print("{:<10} forecast {:>10} counted {:>10} {:+.2f} %\n", what, forecast, counted, 100 * off);
-  EXPECT_LE(std::abs(off), tolerance) << what << ": forecast " << forecast << ", counted " << counted;
+  EXPECT_LE(std::abs(off), kTolerance) << what << ": forecast " << forecast << ", counted " << counted;
 }
 
 class ForecastOfTraining : public ::testing::TestWithParam<Case> {};
@@ -35,8 +44,7 @@ class ForecastOfTraining : public ::testing::TestWithParam<Case> {};
 TEST_P(ForecastOfTraining, EqualsTheCountedPeakOfTheSameSteps) {
   const auto bundle = backbone::Bundle::open(testing::golden(GetParam().bundle));
   const Work work = work_of(GetParam(), bundle.manifest());
-  expect_forecast("train", train(bundle, work, at::kCPU), counted_training(bundle, work),
-                  GetParam().bundle == "nano_bundle" ? kTolerance : kNear);
+  expect_forecast("train", train(bundle, work, at::kCPU), counted_training(bundle, work));
 }
 
 std::string name_of(const ::testing::TestParamInfo<Case>& info) {
@@ -47,14 +55,14 @@ std::string name_of(const ::testing::TestParamInfo<Case>& info) {
 
 INSTANTIATE_TEST_SUITE_P(Cases, ForecastOfTraining,
                          ::testing::Values(Case{"nano_bundle", 32, 32, 4, SegmentMemory::keep},
-                                           Case{"nano_bundle", 64, 64, 8, SegmentMemory::keep},
-                                           Case{"nano_bundle", 64, 64, 8, SegmentMemory::recompute},
+                                           Case{"nano_bundle", 32, 64, 8, SegmentMemory::keep},
+                                           Case{"nano_bundle", 32, 64, 8, SegmentMemory::recompute},
                                            Case{"nano_bundle", 32, 64, 4, SegmentMemory::recompute, 2},
-                                           Case{"nano_2b_bundle", 32, 48, 9, SegmentMemory::keep},
-                                           Case{"nano_2b_bundle", 64, 64, 17, SegmentMemory::recompute},
-                                           Case{"nano_5b_bundle", 64, 96, 17, SegmentMemory::keep},
-                                           Case{"nano_5b_bundle", 64, 96, 17, SegmentMemory::recompute},
-                                           Case{"nano_15_bundle", 64, 64, 9, SegmentMemory::keep}),
+                                           Case{"nano_2b_bundle", 256, 256, 9, SegmentMemory::keep},
+                                           Case{"nano_2b_bundle", 256, 256, 9, SegmentMemory::recompute},
+                                           Case{"nano_5b_bundle", 256, 384, 9, SegmentMemory::keep},
+                                           Case{"nano_5b_bundle", 256, 384, 9, SegmentMemory::recompute},
+                                           Case{"nano_15_bundle", 64, 64, 49, SegmentMemory::keep, 8}),
                          name_of);
 
 class ForecastOfVideos : public ::testing::TestWithParam<Case> {};
@@ -62,14 +70,16 @@ class ForecastOfVideos : public ::testing::TestWithParam<Case> {};
 TEST_P(ForecastOfVideos, EqualsTheCountedPeakOfSamplingDecodingAndEncoding) {
   const auto bundle = backbone::Bundle::open(testing::golden(GetParam().bundle));
   Work work = work_of(GetParam(), bundle.manifest());
-  expect_forecast("preview", preview(bundle, work, at::kCPU), counted_preview(bundle, work),
-                  GetParam().bundle == "nano_bundle" ? kTolerance : kNear);
-  expect_forecast("decode", decode(bundle, work, at::kCPU), counted_decode(bundle, work), kNear);
-  expect_forecast("encode", encode_latents(bundle, work, at::kCPU), counted_encode(bundle, work), kNear);
+  expect_forecast("preview", preview(bundle, work, at::kCPU), counted_preview(bundle, work));
+  expect_forecast("decode", decode(bundle, work, at::kCPU), counted_decode(bundle, work));
+  expect_forecast("encode", encode_latents(bundle, work, at::kCPU), counted_encode(bundle, work));
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, ForecastOfVideos,
-                         ::testing::Values(Case{"nano_bundle", 64, 64, 8}, Case{"nano_bundle", 96, 64, 5}), name_of);
+                         ::testing::Values(Case{"nano_bundle", 96, 64, 5}, Case{"nano_bundle", 128, 128, 2},
+                                           Case{"nano_2b_bundle", 64, 64, 9},     // convolutions by LibTorch
+                                           Case{"nano_5b_bundle", 1024, 32, 9}),  // by oneDNN
+                         name_of);
 
 // Elements of all parameters and buffers x 4 bytes, and rank x (inputs + outputs) + inputs summed over the sites:
 // counted from the files with Python.

@@ -136,12 +136,14 @@ TEST(RunIdentity, NamesTheFirstDifference) {
 }
 
 TEST(RunIdentity, SomeSettingsAreFree) {
-  const std::string saved = R"({"about": "a", "run": {"name": "a", "device": "cpu", "threads": 1, "seed": 3},
+  const std::string saved =
+      R"({"about": "a", "run": {"name": "a", "device": "cpu", "threads": 1, "memory": "", "seed": 3},
     "data": {"images": [{"path": "a"}], "videos": [], "cache": "", "height": 8},
     "sample": {"steps": 30, "prompts": ["a"]}, "preview": {"every": 0},
     "train": {"steps": 5, "checkpoint_every": 1, "keep_checkpoints": 0, "activation_checkpointing": "off",
               "learning_rate_schedule": "constant"}})";
-  const std::string now = R"({"about": "b", "run": {"name": "b", "device": "cuda", "threads": 2, "seed": 3},
+  const std::string now =
+      R"({"about": "b", "run": {"name": "b", "device": "cuda", "threads": 2, "memory": "24GiB", "seed": 3},
     "data": {"images": [{"path": "b"}, {"path": "c"}], "videos": [{"path": "d"}], "cache": "x", "height": 8},
     "sample": {"steps": 40, "prompts": []}, "preview": {"every": 3},
     "train": {"steps": 9, "checkpoint_every": 2, "keep_checkpoints": 1, "activation_checkpointing": "offload",

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
+#include <cstdint>
 #include <string_view>
 
 namespace jointtuner {
@@ -10,6 +11,10 @@ namespace jointtuner {
 /// "auto" (the first CUDA device if there is one, else the CPU), "cpu", "cuda" or "cuda:n".
 /// Throws UsageError for any other text and when the device does not exist here.
 c10::Device parse_device(std::string_view text);
+
+/// Bytes that this process can still take: of a card what its driver says is free, of the host what Linux gives without
+/// swapping (MemAvailable). 0 where nobody says.
+int64_t free_memory_bytes(c10::Device device);
 
 /// `tensor` on `device`; itself where it is there already. Copied from the CPU to a device through pinned memory, so
 /// that the host goes on without waiting for what the device has still to do.

@@ -14,6 +14,7 @@ struct RunOptions {
   int64_t seed = 0;
   std::string device = "auto";
   int64_t threads = 0;
+  std::string memory;
 
   template <class Self, class Field>
   static void fields(Self& o, Field&& field) {
@@ -22,6 +23,9 @@ struct RunOptions {
     field("seed", o.seed, "seed of every random draw of the run", Range{0, 9007199254740992.0});
     field("device", o.device, "auto (a GPU if there is one), cpu, cuda or cuda:N");
     field("threads", o.threads, "CPU threads; 0 = as many as the machine offers", Range{0, 1024});
+    field("memory", o.memory,
+          "memory that the run may take, as in 24GiB or 24000MiB: one that is forecast to need more is refused; \"\" = "
+          "what the card has free");
   }
 };
 

@@ -7,10 +7,12 @@
 // the CPU is filled with zeros, a number read from `meta` is 0.
 //
 // Assumptions:
-// - attention is fused (flash attention on the CPU and, in half types, on CUDA): no matrix of tokens x tokens exists.
-//   Described for CUDA, its backward pass also holds the query's gradient once in fp32, as flash attention 2 does;
-// - a convolution or matrix product needs nothing besides its arguments and its result. What cuBLAS and cuDNN take for
-//   themselves is not seen here: see margin.h.
+// - attention is fused (flash attention on the CPU and, in half types, on CUDA): no matrix of tokens x tokens exists,
+//   and the result is laid out as the query is. Described for CUDA, its backward pass also holds the query's gradient
+//   once in fp32, as flash attention 2 does; described for the CPU, each thread holds a tile of the matrix;
+// - described for CUDA, a convolution or matrix product needs nothing besides its arguments and its result: what cuBLAS
+//   and cuDNN take for themselves is an allowance (fit.h). Described for the CPU, a convolution's forward pass also
+//   holds what oneDNN and LibTorch's own convolutions do, for fp32 on AVX2.
 #pragma once
 #include <c10/core/Device.h>
 

@@ -61,9 +61,9 @@ std::map<int64_t, std::filesystem::path> list_checkpoints(const std::filesystem:
 /// Why a run described by `now` cannot continue one described by `saved`: the first differing JSON path with both
 /// values, or data or backbone; "" if it can. Free to change: train.checkpoint_every, train.keep_checkpoints,
 /// train.activation_checkpointing, sample.*, preview.*, about, run.name, run.output, run.device, run.threads,
-/// backbone.bundle (its denoiser's hash decides), data.images, data.videos (the data hash decides), data.cache,
-/// data.on_bad_item, and train.steps while train.learning_rate_schedule is constant. On another device or number of
-/// threads the run continues correctly, but rounding may differ.
+/// run.memory, backbone.bundle (its denoiser's hash decides), data.images, data.videos (the data hash decides),
+/// data.cache, data.on_bad_item, and train.steps while train.learning_rate_schedule is constant. On another device or
+/// number of threads the run continues correctly, but rounding may differ.
 std::string reason_not_to_resume(const RunIdentity& saved, const RunIdentity& now);
 
 }  // namespace jointtuner::train

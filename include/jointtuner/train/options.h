@@ -44,11 +44,12 @@ struct TrainOptions {
     field("checkpoint_every", o.checkpoint_every,
           "steps between checkpoints; the last step always writes one; 0 = only that", Range{0, 1e9});
     field("keep_checkpoints", o.keep_checkpoints, "newest checkpoints kept; 0 = all", Range{0, 1e6});
-    field("activation_checkpointing", o.activation_checkpointing,
-          "what the denoiser's segments hold until the backward pass: all (off); their inputs, the rest is computed "
-          "again "
-          "(on: less memory, about a third more time); the same, and the inputs wait in host memory (offload)",
-          Choices{"off", "on", "offload"});
+    field(
+        "activation_checkpointing", o.activation_checkpointing,
+        "what the denoiser's segments hold until the backward pass: all (off); their inputs, the rest is computed "
+        "again (on: less memory, about a third more time); the same, and the inputs wait in host memory (offload); or "
+        "the cheapest of these that is forecast to fit, segment by segment (auto)",
+        Choices{"off", "on", "offload", "auto"});
   }
 };
 

@@ -1,0 +1,78 @@
+// Forecasts of the published models at their published sizes, from skeletons (scripts/make_full_size_skeleton.py): the
+// rows of the README's "What fits on a card" are what is computed here.
+#include <c10/core/ScalarType.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "counted.h"
+#include "jointtuner/backbone/skeleton.h"
+#include "jointtuner/base/atomic_file.h"
+#include "jointtuner/forecast/fit.h"
+#include "support/expect_error.h"
+
+namespace jointtuner::forecast {
+namespace {
+
+using inject::SegmentMemory;
+
+struct Model {
+  std::string shown, skeleton;
+  int64_t height, width, frames, rank;
+  int64_t denoiser_parameters, text_parameters;  // of the published classes, counted with Python
+};
+
+void PrintTo(const Model& model, std::ostream* out) { *out << model.skeleton; }
+
+// What a card must have, with the allowances of fit.h.
+std::string card(const Stage& stage) {
+  return fmt::format("{:.1f}", static_cast<double>(required(stage, at::kCUDA) + kCudaContext) / 0x1p30);
+}
+
+class FullSize : public ::testing::TestWithParam<Model> {
+ protected:
+  const Model& model = GetParam();
+  const std::filesystem::path folder = testing::golden(std::filesystem::path("skeletons") / model.skeleton);
+  const backbone::Bundle bundle = backbone::open_for_shapes(folder);
+
+  Work work(SegmentMemory memory) const {
+    Work found = work_of({"", model.height, model.width, model.frames, memory}, bundle.manifest());
+    found.adapter.rank = model.rank;
+    return found;
+  }
+};
+
+TEST_P(FullSize, HasThePublishedNumberOfWeights) {
+  EXPECT_ERROR(backbone::Bundle::open(folder), Error, "a skeleton", "export_backbone.sh");
+  constexpr int64_t kHalf = 2;  // bytes of fp16 and bf16
+  EXPECT_EQ(preview(bundle, work(SegmentMemory::recompute), at::kCUDA).weights, model.denoiser_parameters * kHalf);
+  EXPECT_NEAR(static_cast<double>(encode_text(bundle, at::kCUDA).weights),
+              static_cast<double>(model.text_parameters * kHalf), 1e6);  // position ids, buckets
+}
+
+TEST_P(FullSize, IsForecastAsTheReadmeSays) {
+  std::string row = fmt::format("| {} {}x{}, {} frames |", model.shown, model.width, model.height, model.frames);
+  for (const SegmentMemory memory : {SegmentMemory::keep, SegmentMemory::recompute, SegmentMemory::offload})
+    row += fmt::format(" {} |", card(train(bundle, work(memory), at::kCUDA)));
+  Work sampling = work(SegmentMemory::recompute);
+  row += fmt::format(" {} | {} |", card(encode_text(bundle, at::kCUDA)),
+                     card(encode_latents(bundle, sampling, at::kCUDA)));
+  row +=
+      fmt::format(" {} | {} |", card(preview(bundle, sampling, at::kCUDA)), card(decode(bundle, sampling, at::kCUDA)));
+  sampling.sample.decode_tile = 256;
+  row += fmt::format(" {} |", card(decode(bundle, sampling, at::kCUDA)));
+  fmt::print("{}\n", row);
+  EXPECT_NE(read_file(std::filesystem::path(JOINTTUNER_SOURCE_DIR) / "README.md").find(row + "\n"), std::string::npos)
+      << "README.md, \"What fits on a card\", lacks the row\n"
+      << row;
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, FullSize,
+                         ::testing::Values(Model{"ZeroScope", "zeroscope", 384, 384, 16, 32, 1411233860, 340387840},
+                                           Model{"ZeroScope", "zeroscope", 320, 576, 24, 32, 1411233860, 340387840}),
+                         [](const auto& one) {
+                           return fmt::format("{}_{}x{}x{}", one.param.skeleton, one.param.width, one.param.height,
+                                              one.param.frames);
+                         });
+
+}  // namespace
+}  // namespace jointtuner::forecast
