@@ -68,6 +68,29 @@ TEST(DryRun, GivesTensorsOfTheCpusShapesAndTypes) {
   });
 }
 
+TEST(DryRun, CountsBytesAndTheCardsBlocks) {
+  DryRun run(at::kCPU);
+  const Tensor small = ones(at::kMeta, {1});
+  ones(at::kMeta, {129});  // 516 bytes, two blocks; freed at once
+  EXPECT_EQ(run.live(), 4);
+  EXPECT_EQ(run.peak(), 520);
+  EXPECT_EQ(run.peak_in_blocks(), 3 * 512);
+  run.start_peak();
+  EXPECT_EQ(run.peak(), 4);
+  EXPECT_EQ(run.peak_in_blocks(), 512);
+}
+
+TEST(DryRun, OnACardAttentionsBackwardPassHasItsWorkSpace) {
+  const auto peak = [](at::Device described) {
+    const DryRun run(described);
+    differentiated([](const Values& v) { return at::scaled_dot_product_attention(v[0], v[0], v[0]); },
+                   {ones(at::kMeta, {2, 3, 5, 8})});
+    return run.peak();
+  };
+  // At least the query's gradient in float32, of 128 tokens and 32 channels.
+  EXPECT_GE(peak(at::kCUDA) - peak(at::kCPU), 4 * 2 * 3 * 128 * 32);
+}
+
 TEST(DryRun, WhatComesBackToTheHostIsZero) {
   const DryRun run(at::kCPU);
   const Tensor values = ones(at::kMeta, {3}).mul(2);
