@@ -61,6 +61,16 @@ TEST(Fit, ChangesOfTrainingComeCheapestFirstEachWithItsOwnForecast) {
   EXPECT_TRUE(until_it_fits.back().fits);
 }
 
+TEST(Fit, AChangeFitsTogetherWithTheWorkSpaces) {
+  const UNet unet;
+  const auto first = [&](int64_t free) {
+    return changes_to_fit(unet.bundle, unet.work, "encode latents", free, at::kCUDA).front();
+  };
+  const int64_t enough = required(first(0).stage, at::kCUDA);
+  EXPECT_TRUE(first(enough).fits);
+  EXPECT_FALSE(first(enough - 1).fits);
+}
+
 TEST(Fit, ABatchThatSharesAGateIsNotSplit) {
   UNet unet;
   unet.work.adapter.gate_pooling = "batch";

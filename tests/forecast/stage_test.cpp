@@ -100,6 +100,7 @@ TEST(Forecast, WeightsAndOptimiserAreThoseCountedByHand) {
   EXPECT_EQ(train(transformer, other, at::kCPU).weights, 168896);
   EXPECT_EQ(train(transformer, other, at::kCPU).adapters, 5184 * 4 * 4 + 4);
   other.previews = true;
+  EXPECT_EQ(preview(transformer, other, at::kCPU).adapters, 5184 * 4 * 4 + 4);
   const Stage inside = decode(transformer, other, at::kCPU);
   EXPECT_EQ(inside.weights, 168896 + 212780) << "the denoiser stays while a preview is decoded";
   EXPECT_EQ(inside.adapters, 5184 * 4 * 4 + 4);
@@ -122,6 +123,25 @@ TEST(Forecast, PicturesCountWhereThereAreNoClips) {
   work.data.videos.clear();
   work.data.images.resize(1);
   EXPECT_LT(train(bundle, work, at::kCPU).activations, clips / 4);
+}
+
+TEST(Forecast, TilesSlicesPicturesAndSingleStepsHoldLess) {
+  const auto bundle = backbone::Bundle::open(testing::golden("nano_bundle"));
+  const Work whole = work_of({"nano_bundle", 64, 64, 8}, bundle.manifest());
+  Work tiles = whole, slices = whole, pictures = whole, multistep = whole, one_step = whole;
+  tiles.sample.decode_tile = tiles.data.encode_tile = 32;
+  slices.sample.decode_slice = 1;
+  const int64_t decoded = decode(bundle, whole, at::kCPU).activations;
+  EXPECT_LT(decode(bundle, tiles, at::kCPU).activations, decoded);
+  EXPECT_LT(decode(bundle, slices, at::kCPU).activations, decoded);
+  pictures.data.videos.clear();
+  pictures.data.images.resize(1);
+  const int64_t encoded = encode_latents(bundle, whole, at::kCPU).activations;
+  EXPECT_LT(encode_latents(bundle, tiles, at::kCPU).activations, encoded);
+  EXPECT_LT(encode_latents(bundle, pictures, at::kCPU).activations, encoded);
+  one_step.sample.steps = 1;
+  multistep.sample.sampler = one_step.sample.sampler = "dpmpp_2m";
+  EXPECT_LT(preview(bundle, one_step, at::kCPU).activations, preview(bundle, multistep, at::kCPU).activations);
 }
 
 TEST(Forecast, LeavesTheProcessAsItWas) {

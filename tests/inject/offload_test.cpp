@@ -37,8 +37,11 @@ TEST(HostMemory, buffers_are_reused_smallest_first) {
   EXPECT_EQ(first.bytes.data_ptr(), small_data);
   EXPECT_EQ(second.size_bytes, 200);
   EXPECT_EQ(host.allocated_bytes(), 300);
-  EXPECT_EQ(host.take(10).size_bytes, 10);
+  HostMemory::Buffer third = host.take(10);
+  EXPECT_EQ(third.size_bytes, 10);
   EXPECT_EQ(host.allocated_bytes(), 310);
+  host.give_back(std::move(third));
+  EXPECT_EQ(host.take(11).size_bytes, 11);  // the free one is too small
 }
 
 TEST(OffloadedInputs, takes_recorded_activations_only) {
@@ -173,30 +176,58 @@ class Clocks final : public c10::impl::DeviceGuardImplInterface {
   mutable std::array<Clock, 2> clocks_{};
 };
 
-TEST(HostMemory, cuda_copies_run_beside_the_current_stream_and_in_order) {
-  if (c10::impl::hasDeviceGuardImpl(c10::kCUDA)) GTEST_SKIP() << "LibTorch's own CUDA is linked";
-  static const Clocks clocks{};
-  constexpr auto kMain = Clocks::kMain, kSide = Clocks::kSide;
-  c10::impl::registerDeviceGuard(c10::kCUDA, &clocks);
+class OnClocks : public ::testing::Test {
+ protected:
+  static constexpr auto kMain = Clocks::kMain, kSide = Clocks::kSide;
+
+  void SetUp() override {
+    if (c10::impl::hasDeviceGuardImpl(c10::kCUDA)) GTEST_SKIP() << "LibTorch's own CUDA is linked";
+    c10::impl::registerDeviceGuard(c10::kCUDA, &clocks_);
+  }
+  void TearDown() override {
+    if (!IsSkipped()) c10::impl::registerDeviceGuard(c10::kCUDA, nullptr);
+  }
+
+  const Clocks clocks_{};
+};
+
+TEST_F(OnClocks, copies_run_beside_the_current_stream_and_in_order) {
   HostMemory host(at::Device(at::kCUDA, 0));
   const Tensor from = at::arange(4, at::kFloat), to = at::zeros({4});
 
-  clocks.work();  // makes `from`
+  clocks_.work();  // makes `from`
   HostMemory::Done out = host.start_copy(to, from);
   EXPECT_TRUE(at::equal(to, from));
-  EXPECT_EQ(clocks.current(), kMain);
-  EXPECT_EQ(clocks.done(kMain, kSide), 1);  // the copy began after what made `from`
-  EXPECT_EQ(clocks.done(kSide, kSide), 1);
-  clocks.work();
-  EXPECT_EQ(clocks.done(kSide, kMain), 0);  // which did not wait for the copy
+  EXPECT_EQ(clocks_.current(), kMain);
+  EXPECT_EQ(clocks_.done(kMain, kSide), 1);  // the copy began after what made `from`
+  EXPECT_EQ(clocks_.done(kSide, kSide), 1);
+  clocks_.work();
+  EXPECT_EQ(clocks_.done(kSide, kMain), 0);  // which did not wait for the copy
   HostMemory::Done back = host.start_copy(from, to);
-  EXPECT_EQ(clocks.done(kMain, kSide), 2);
+  EXPECT_EQ(clocks_.done(kMain, kSide), 2);
   host.wait(out);
-  EXPECT_EQ(clocks.done(kSide, kMain), 1);  // for the first copy only
+  EXPECT_EQ(clocks_.done(kSide, kMain), 1);  // for the first copy only
   host.wait(out);
   host.wait(back);
-  EXPECT_EQ(clocks.done(kSide, kMain), 2);
-  c10::impl::registerDeviceGuard(c10::kCUDA, nullptr);
+  EXPECT_EQ(clocks_.done(kSide, kMain), 2);
+}
+
+TEST_F(OnClocks, a_tensor_is_let_go_or_used_or_given_up_after_its_copy) {
+  const auto host = host_memory(at::Device(at::kCUDA, 0));
+  host->give_back({16, at::empty({16}, at::kByte)});  // there is no pinned memory here
+  {
+    OffloadedTensor tensor(host, at::arange(4, at::kFloat));
+    EXPECT_EQ(clocks_.done(kSide, kMain), 0);  // the copy out runs on
+    tensor.release();
+    EXPECT_EQ(clocks_.done(kSide, kMain), 1);
+    tensor.prefetch();
+    EXPECT_EQ(clocks_.done(kSide, kMain), 1);  // as the one back does
+    EXPECT_TRUE(at::equal(tensor.take(), at::arange(4, at::kFloat)));
+    EXPECT_EQ(clocks_.done(kSide, kMain), 2);
+    tensor.prefetch();
+    EXPECT_EQ(clocks_.done(kSide, kMain), 2);
+  }
+  EXPECT_EQ(clocks_.done(kSide, kMain), 3);
 }
 
 }  // namespace

@@ -9,11 +9,13 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <numeric>
 #include <regex>
 
 #include "jointtuner/backbone/video_size.h"
 #include "jointtuner/base/generator.h"
 #include "jointtuner/inject/graph_program.h"
+#include "jointtuner/inject/segment_watch.h"
 #include "support/counting_allocator.h"
 #include "support/expect_error.h"
 #include "support/families.h"
@@ -205,6 +207,22 @@ TEST_P(SegmentMemoryTest, segments_are_named_in_their_order) {
     })) << name;
     EXPECT_EQ(std::count(names.begin(), names.end(), name), 1) << name;
   }
+}
+
+TEST_P(SegmentMemoryTest, the_innermost_watch_sees_each_recording_segment_once) {
+  std::vector<size_t> inner_saw, outer_saw, all(program_.segment_names().size());
+  std::iota(all.begin(), all.end(), size_t{0});
+  const SegmentWatch outer([&](size_t segment) { outer_saw.push_back(segment); });
+  {
+    const SegmentWatch inner([&](size_t segment) { inner_saw.push_back(segment); });
+    step(inputs(), {recompute});
+    const at::NoGradGuard no_grad;
+    prediction(inputs(), {recompute});
+  }
+  EXPECT_EQ(inner_saw, all);
+  EXPECT_TRUE(outer_saw.empty());
+  prediction(inputs(), {keep});
+  EXPECT_EQ(outer_saw, all);
 }
 
 TEST_P(SegmentMemoryTest, a_wrong_number_of_choices_is_an_error) {

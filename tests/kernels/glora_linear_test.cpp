@@ -1,66 +1,19 @@
+// What glora_linear computes: by hand, by central differences, and as the composition that defines it.
 #include "jointtuner/kernels/glora_linear.h"
 
-#include <ATen/Parallel.h>
-#include <ATen/core/dispatch/Dispatcher.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
-#include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <torch/csrc/jit/ir/ir.h>
-#include <torch/csrc/jit/runtime/interpreter.h>
 
 #include <cmath>
 
 #include "../../src/kernels/glora_parts.h"
-#include "jointtuner/base/error.h"
-#include "jointtuner/kernels/gate_meter.h"
-#include "jointtuner/kernels/reference.h"
-#include "oracles.h"
-#include "support/expect_error.h"
+#include "glora_layer.h"
 
 namespace jointtuner::kernels {
 namespace {
-
-/// One adapted layer with its input, all of one dtype, and how to call it.
-struct Layer {
-  Tensor x, weight, down, up;
-  std::optional<Tensor> bias, gate;
-  double scale = 1;
-  int64_t groups = 1;
-  double dropout = 0;
-  int64_t seed = 0x123456789abcde;
-  int64_t site = 5;
-
-  Layer(at::IntArrayRef x_shape, int64_t out, int64_t rank, at::ScalarType dtype = at::kDouble)
-      : x(wave(x_shape, 0.1, 1, dtype)),
-        weight(wave({out, x_shape.back()}, 0.2, 0.5, dtype)),
-        down(wave({rank, x_shape.back()}, 0.3, 0.5, dtype)),
-        up(wave({out, rank}, 0.4, 0.5, dtype)),
-        bias(wave({out}, 0.5, 1, dtype)),
-        gate(wave({1, x_shape.back()}, 0.6, 0.5, dtype)) {}
-
-  Tensor fused() const { return glora_linear(x, weight, bias, down, up, gate, scale, groups, dropout, seed, site); }
-  Tensor composed() const {
-    return reference::glora_linear(x, weight, bias, down, up, gate, scale, groups, dropout, seed, site);
-  }
-  void widen_adapter() {
-    down = down.to(at::kFloat);
-    up = up.to(at::kFloat);
-    if (gate) gate = gate->to(at::kFloat);
-  }
-  std::vector<Tensor> require_gradients() {
-    for (Tensor* tensor : {&x, &down, &up}) *tensor = leaf(*tensor);
-    if (gate) gate = leaf(*gate);
-    std::vector<Tensor> leaves{x, down, up};
-    if (gate) leaves.push_back(*gate);
-    return leaves;
-  }
-};
 
 Tensor numbers(std::initializer_list<double> values, at::IntArrayRef shape) {
   return at::tensor(at::ArrayRef<double>(values.begin(), values.size()), at::kDouble).view(shape);
@@ -214,113 +167,6 @@ TEST(GloraLinear, AdapterGradientsOfHalfInputAreAccumulatedInFloat) {
   EXPECT_TRUE(grads[2].equal(at::zeros({6, 2}).add(6000)));
 }
 
-TEST(GloraLinear, ZeroUpOrZeroScaleIsTheFrozenLayerBitForBit) {
-  for (const auto dtype : {at::kFloat, at::kDouble, at::kHalf, at::kBFloat16}) {
-    for (const double dropout : {0.0, 0.1}) {
-      Layer layer({3, 50, 24}, 40, 6, dtype);
-      layer.widen_adapter();
-      if (dtype == at::kDouble) layer = Layer({3, 50, 24}, 40, 6);
-      layer.dropout = dropout;
-      const Tensor frozen = at::linear(layer.x, layer.weight, layer.bias);
-      Layer silent = layer;
-      silent.up = at::zeros_like(silent.up);
-      EXPECT_TRUE(silent.fused().equal(frozen)) << c10::toString(dtype) << " dropout " << dropout;
-      Layer off = layer;
-      off.scale = 0;
-      off.up = at::zeros_like(off.up).fill_(std::nan(""));  // not even read
-      EXPECT_TRUE(off.fused().equal(frozen)) << c10::toString(dtype) << " dropout " << dropout;
-      EXPECT_FALSE(layer.fused().equal(frozen));
-    }
-  }
-}
-
-TEST(GloraLinear, NoTokensGiveNoOutputAndZeroGradients) {
-  Layer layer({2, 0, 3}, 4, 2);
-  const auto leaves = layer.require_gradients();
-  const Tensor y = layer.fused();
-  EXPECT_EQ(y.sizes(), at::IntArrayRef({2, 0, 4}));
-  const auto grads = gradients(y.sum(), leaves);
-  for (size_t i = 1; i < grads.size(); ++i) EXPECT_EQ(largest(grads[i]), 0);
-}
-
-TEST(GloraLinear, ZeroScaleGivesZeroAdapterGradients) {
-  Layer layer({1, 4, 3}, 2, 2);
-  layer.scale = 0;
-  const auto leaves = layer.require_gradients();
-  const auto grads = gradients(weighted_sum(layer.fused()), leaves);
-  for (size_t i = 1; i < grads.size(); ++i) EXPECT_EQ(largest(grads[i]), 0);
-  EXPECT_GT(largest(grads[0]), 0);
-}
-
-TEST(GloraLinear, FrozenWeightsGetNoGradientAndStayAsTheyAre) {
-  Layer layer({2, 3, 4}, 5, 2);
-  auto leaves = layer.require_gradients();
-  layer.weight = leaf(layer.weight);
-  layer.bias = leaf(*layer.bias);
-  const Tensor before = layer.weight.detach().clone();
-  leaves.push_back(layer.weight);
-  leaves.push_back(*layer.bias);
-  const auto grads = gradients(weighted_sum(layer.fused()), leaves);
-  EXPECT_FALSE(grads[4].defined());
-  EXPECT_FALSE(grads[5].defined());
-  EXPECT_TRUE(layer.weight.equal(before));
-}
-
-TEST(GloraLinear, AdapterTrainsWhenTheInputNeedsNoGradient) {
-  Layer all({2, 3, 4}, 5, 2), adapter({2, 3, 4}, 5, 2);
-  all.dropout = adapter.dropout = 0.2;
-  const auto with_x = all.require_gradients();
-  const auto wanted = gradients(weighted_sum(all.fused()), with_x);
-  auto leaves = adapter.require_gradients();
-  adapter.x = adapter.x.detach();
-  leaves.erase(leaves.begin());
-  const auto found = gradients(weighted_sum(adapter.fused()), leaves);
-  for (size_t i = 0; i < found.size(); ++i) EXPECT_TRUE(found[i].equal(wanted[i + 1]));
-}
-
-TEST(GloraLinear, SamplePoolingDoesNotSeeTheRestOfTheBatch) {
-  Layer both({2, 64, 32}, 48, 4, at::kFloat), first = both, second = both;
-  both.groups = 2;
-  first.x = both.x.narrow(0, 0, 1);
-  second.x = both.x.narrow(0, 1, 1);
-  const Tensor y = both.fused();
-  // Bound: matrix products of other sizes may sum in another order.
-  EXPECT_LT(relative_difference(y.narrow(0, 0, 1), first.fused()), 1e-6);
-  EXPECT_LT(relative_difference(y.narrow(0, 1, 1), second.fused()), 1e-6);
-  both.groups = 1;
-  EXPECT_GT(relative_difference(both.fused().narrow(0, 0, 1), first.fused()), 1e-5);
-}
-
-TEST(GloraLinear, StridedInputAndGradientEqualContiguousOnes) {
-  Layer straight({3, 10, 8}, 6, 2), strided = straight;
-  strided.x = straight.x.transpose(0, 1).contiguous().transpose(0, 1);
-  ASSERT_FALSE(strided.x.is_contiguous());
-  EXPECT_LT(relative_difference(strided.fused(), straight.fused()), 1e-14);
-  const auto leaves = straight.require_gradients();
-  const auto expanded = gradients(straight.fused().sum(), leaves);  // sum's gradient has strides 0
-  const auto dense = gradients(straight.fused().mul(at::zeros({3, 10, 6}, at::kDouble) + 1).sum(), leaves);
-  for (size_t i = 0; i < leaves.size(); ++i) EXPECT_LT(relative_difference(expanded[i], dense[i]), 1e-14);
-}
-
-TEST(GloraLinear, RepeatsItselfExactlyAndRunsWithoutAutograd) {
-  Layer layer({2, 700, 48}, 96, 8, at::kFloat);
-  layer.groups = 2;
-  layer.dropout = 0.1;
-  const auto leaves = layer.require_gradients();
-  const Tensor y = layer.fused();
-  EXPECT_TRUE(y.equal(layer.fused()));
-  const auto once = gradients(weighted_sum(y), leaves), again = gradients(weighted_sum(layer.fused()), leaves);
-  for (size_t i = 0; i < once.size(); ++i) EXPECT_TRUE(once[i].equal(again[i]));
-  {
-    const at::NoGradGuard no_grad;
-    const Tensor quiet = layer.fused();
-    EXPECT_FALSE(quiet.requires_grad());
-    EXPECT_TRUE(quiet.equal(y));
-  }
-  const c10::InferenceMode inference;
-  EXPECT_TRUE(layer.fused().equal(y));
-}
-
 // The composition is what a device without code of its own runs.
 TEST(GloraLinear, StepsOfTheCpuEqualTheirComposition) {
   const int64_t tokens = 600, rank = 5, columns = 300, groups = 2;
@@ -349,94 +195,6 @@ TEST(GloraLinear, StepsOfTheCpuEqualTheirComposition) {
       EXPECT_LT(relative_difference(grad_up, same_grad_up), tolerance);
     }
   }
-}
-
-TEST(GateMeter, SeesTheGatesOfItsLifetime) {
-  Layer layer({2, 3, 5}, 4, 3);
-  layer.groups = 2;
-  layer.gate->zero_();  // sigmoid(0) = 1/2
-  Layer open = layer, plain = layer;
-  open.gate = at::zeros({1, 5}, at::kDouble);
-  open.gate->select(1, 0).fill_(1);
-  open.x = at::zeros({2, 3, 5}, at::kDouble);
-  open.x.select(2, 0).fill_(std::log(3.0));  // sigmoid(ln 3) = 3/4
-  plain.gate.reset();
-  const GateMeter outer;
-  {
-    const GateMeter meter;
-    EXPECT_FALSE(meter.mean().defined());
-    plain.fused();
-    EXPECT_FALSE(meter.mean().defined());
-    layer.fused();
-    open.fused();
-    EXPECT_NEAR(meter.mean().item().toDouble(), 0.625, 1e-15);
-  }
-  layer.fused();
-  EXPECT_NEAR(outer.mean().item().toDouble(), 0.5, 1e-15);
-}
-
-TEST(GloraLinear, MetaTensorsGiveShapesForwardAndBackward) {
-  Layer layer({2, 3, 8}, 5, 4, at::kFloat);
-  for (Tensor* tensor : {&layer.x, &layer.weight, &layer.down, &layer.up}) *tensor = tensor->to(at::kMeta);
-  layer.bias = layer.bias->to(at::kMeta);
-  layer.gate = layer.gate->to(at::kMeta);
-  layer.groups = 2;
-  layer.dropout = 0.1;
-  const auto leaves = layer.require_gradients();
-  const Tensor y = layer.fused();
-  EXPECT_EQ(y.sizes(), at::IntArrayRef({2, 3, 5}));
-  const auto grads = gradients(y.sum(), leaves);
-  for (size_t i = 0; i < grads.size(); ++i) EXPECT_EQ(grads[i].sizes(), leaves[i].sizes());
-}
-
-TEST(GloraLinear, GraphNodesFindItsSchema) {
-  const auto& schema = c10::Dispatcher::singleton().findSchemaOrThrow("jointtuner::glora_linear", "").schema();
-  EXPECT_EQ(fmt::format("{}", c10::toString(schema)),
-            "jointtuner::glora_linear(Tensor x, Tensor weight, Tensor? bias, Tensor lora_down, Tensor lora_up, Tensor? "
-            "lora_gate, "
-            "float scale, int groups, float dropout, int dropout_seed, int site) -> Tensor");
-  auto graph = std::make_shared<torch::jit::Graph>();
-  std::vector<torch::jit::Value*> inputs;
-  for (int i = 0; i < 6; ++i) inputs.push_back(graph->addInput());
-  for (const c10::IValue& constant : std::vector<c10::IValue>{0.7, 2, 0.1, 42, 5}) {
-    inputs.push_back(graph->insertConstant(constant));
-  }
-  auto* node = graph->create(c10::Symbol::fromQualString("jointtuner::glora_linear"), inputs, 1);
-  graph->insertNode(node);
-  graph->registerOutput(node->output());
-  Layer layer({2, 3, 5}, 4, 3);
-  layer.scale = 0.7;
-  layer.groups = 2;
-  layer.dropout = 0.1;
-  layer.seed = 42;
-  const auto leaves = layer.require_gradients();
-  torch::jit::Stack stack{layer.x, layer.weight, layer.bias, layer.down, layer.up, layer.gate};
-  torch::jit::InterpreterState(torch::jit::Code(graph, "test")).run(stack);
-  const Tensor y = stack[0].toTensor(), expected = layer.fused();
-  EXPECT_TRUE(y.equal(expected));
-  const auto found = gradients(weighted_sum(y), leaves), wanted = gradients(weighted_sum(expected), leaves);
-  for (size_t i = 0; i < found.size(); ++i) EXPECT_TRUE(found[i].equal(wanted[i]));
-}
-
-TEST(GloraLinear, ErrorsNameTheArgument) {
-  const auto with = [](auto&& change) {
-    Layer layer({2, 3, 8}, 5, 4, at::kFloat);
-    change(layer);
-    return layer.fused();
-  };
-  EXPECT_ERROR(with([](Layer& l) { l.down = l.down.narrow(1, 0, 7); }), Error,
-               "glora_linear: expected lora_down of shape [4, 8]", "found [4, 7]");
-  EXPECT_ERROR(with([](Layer& l) { l.up = l.up.t(); }), Error, "lora_up of shape [5, 4]", "found [4, 5]");
-  EXPECT_ERROR(with([](Layer& l) { l.gate = l.gate->t(); }), Error, "lora_gate of shape [1, 8]");
-  EXPECT_ERROR(with([](Layer& l) { l.groups = 3; }), Error, "groups that divide", "3 groups for x [2, 3, 8]");
-  EXPECT_ERROR(with([](Layer& l) { l.dropout = 1; }), Error, "probability in [0, 1)");
-  EXPECT_ERROR(with([](Layer& l) { l.weight = l.weight.to(at::kHalf); }), Error,
-               "expected weight of shape [M, 8] in x's Float");
-  EXPECT_ERROR(with([](Layer& l) { l.down = l.down.to(at::kDouble); }), Error, "lora_down in float32", "Double");
-  Layer twice({1, 2, 3}, 2, 1);
-  const auto leaves = twice.require_gradients();
-  EXPECT_ERROR(torch::autograd::grad({twice.fused().sum()}, leaves, {}, std::nullopt, /*create_graph=*/true), Error,
-               "differentiable once only");
 }
 
 }  // namespace

@@ -3,7 +3,12 @@
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/stack.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -16,6 +21,7 @@
 #include "jointtuner/base/device.h"
 #include "jointtuner/base/generator.h"
 #include "support/expect_error.h"
+#include "support/stand_in_memory.h"
 
 namespace jointtuner::testing {
 namespace {
@@ -56,6 +62,9 @@ TEST(StandIn, computes_what_the_cpu_computes) {
   const Tensor image = numbers({1, 2, 5, 5}), weight = numbers({3, 2, 3, 3});
   EXPECT_TRUE(at::equal(at::conv2d(on_device(image), on_device(weight)).cpu(), at::conv2d(image, weight)));
   EXPECT_TRUE(at::equal(at::group_norm(on_device(image), 2).cpu(), at::group_norm(image, 2)));
+  Tensor number = at::scalar_tensor(2.5, x.options().dtype(at::kDouble));
+  number.unsafeGetTensorImpl()->set_wrapped_number(true);  // as LibTorch marks a C++ number: it promotes no tensor
+  EXPECT_EQ((x.to(at::kLong) * number).scalar_type(), at::kFloat);
 }
 
 TEST(StandIn, views_share_memory_and_results_in_place_are_the_argument) {
@@ -67,6 +76,10 @@ TEST(StandIn, views_share_memory_and_results_in_place_are_the_argument) {
   Tensor out = at::empty({0}, x.options());
   EXPECT_TRUE(at::add_out(out, x, x).is_same(out));
   EXPECT_TRUE(at::equal(out.cpu(), x.cpu() * 2));
+  const at::AutoDispatchBelowADInplaceOrView kernels_alone;
+  torch::jit::Stack stack{x, x, 1, out};
+  c10::Dispatcher::singleton().findSchemaOrThrow("aten::add", "out").callBoxed(&stack);
+  EXPECT_TRUE(stack.at(0).toTensor().is_same(out));
 }
 
 TEST(StandIn, differentiates) {
@@ -100,6 +113,8 @@ TEST(StandIn, refuses_what_cuda_refuses) {
   EXPECT_ERROR(at::silu_backward(x, number), c10::Error, "same device");    // elementwise, but checked
   EXPECT_ERROR(at::_fused_adamw_({x}, {x}, {x}, {x}, {}, {number}, 1, 0.9, 0.99, 0, 1e-8, false, false), c10::Error,
                "same device", "_fused_adamw_");
+  Tensor sum = number.clone();  // a number may be read, not written
+  EXPECT_ERROR(at::add_out(sum, x[0][0], x[0][0]), c10::Error, "same device", "aten::add.out");
 }
 
 TEST(StandIn, takes_what_cuda_takes) {
@@ -137,14 +152,20 @@ TEST(StandIn, counts_waits_and_copies) {
   const Tensor y = (x * 2).sum() + at::zeros({}, x.options());
   EXPECT_TRUE(taken_traffic().waits.empty());
   y.item();
-  EXPECT_EQ(taken_traffic().waits.size(), 1U);
+  traffic = taken_traffic();
+  EXPECT_EQ(traffic.waits.size(), 1U);
+  EXPECT_EQ(traffic.bytes_out, 4);
   x.cpu();
   traffic = taken_traffic();
   EXPECT_EQ(traffic.waits.size(), 1U);
   EXPECT_EQ(traffic.bytes_out, 24);
+  const Tensor mask = x > 2, counts = mask.to(at::kLong).view({-1});
+  const c10::impl::VirtualGuardImpl card(stand_in().type());
   for (const auto& reads : std::vector<std::function<void()>>{
-           [&] { at::nonzero(x); }, [&] { at::equal(x, x); }, [&] { y.is_nonzero(); }, [&] { indexed(x, x > 2); },
-           [&] { at::masked_select(x, x > 2); }, [&] { at::allclose(x, x); }}) {
+           [&] { at::nonzero(x); }, [&] { at::repeat_interleave(counts); }, [&] { x.clone().masked_fill_(mask, y); },
+           [&] { card.synchronizeStream(card.getStream(stand_in())); }, [&] { card.synchronizeDevice(0); },
+           [&] { card.synchronizeEvent(nullptr); }, [&] { at::equal(x, x); }, [&] { y.is_nonzero(); },
+           [&] { indexed(x, x > 2); }, [&] { at::masked_select(x, x > 2); }, [&] { at::allclose(x, x); }}) {
     taken_traffic();
     reads();
     EXPECT_EQ(taken_traffic().waits.size(), 1U);
@@ -162,14 +183,33 @@ TEST(StandIn, pinned_copies_do_not_wait) {
   taken_traffic();
   host.to(x.options(), /*non_blocking=*/true);  // from memory that is not pinned
   EXPECT_EQ(taken_traffic().waits.size(), 1U);
-  host.pin_memory().to(x.options());
+  Tensor pinned = host.pin_memory();
+  pinned.to(x.options());
   EXPECT_EQ(taken_traffic().waits.size(), 1U);
+  const char* const begin = static_cast<const char*>(pinned.const_data_ptr());
+  EXPECT_TRUE(is_pinned(begin + 23));
+  EXPECT_FALSE(is_pinned(begin + 24));
+  pinned = Tensor();
+  EXPECT_FALSE(is_pinned(begin));
 }
 
 TEST(StandIn, the_host_cannot_follow_its_addresses) {
   const Tensor x = on_device(numbers({4}));
   EXPECT_EXIT(std::printf("%f", static_cast<double>(*x.const_data_ptr<float>())), ::testing::KilledBySignal(SIGSEGV),
               "");
+}
+
+TEST(StandIn, the_peak_is_the_most_held_since_the_last_reset) {
+  auto* const allocator = c10::getDeviceAllocator(stand_in().type());
+  const auto peak = [&] {
+    constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+    return allocator->getDeviceStats(0).allocated_bytes[kAll].peak;
+  };
+  on_device(numbers({100}));
+  allocator->resetPeakStats(0);
+  EXPECT_EQ(peak(), stand_in_bytes());
+  on_device(numbers({10}));
+  EXPECT_EQ(peak(), stand_in_bytes() + 40);
 }
 
 TEST(StandIn, memory_is_poisoned_when_fresh_and_when_freed) {

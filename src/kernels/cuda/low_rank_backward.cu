@@ -60,34 +60,24 @@ __device__ void for_each_tile(const Plan& plan, const Target& target, const Prod
 template <class T>
 __global__ void __launch_bounds__(kTileThreads, kTileBlocks)
     grad_hidden_kernel(LowRankBackward<T> a, Plan plan, Target target) {
-  JOINTTUNER_SHARED(Quad, grad_y, kFactorQuads);
-  JOINTTUNER_SHARED(Quad, up, kFactorQuads);
   const Dropped<T> kept{{a.grad_y, a.tokens, a.columns}, a.dropout};
   for_each_tile(plan, target, [&](Sums& sums, int64_t row, int64_t column, int64_t first, int64_t end) {
-    for (int64_t k = first; k < end; k += kDepth) {
+    add_terms(sums, first, end, [&](Quad* grad_y, Quad* up, int64_t k) {
       fill_from_columns(grad_y, kept, row, k);
       fill_from_rows(up, Matrix<float>{a.up, a.columns, a.rank}, k, column);
-      __syncthreads();
-      add_product(sums, grad_y, up, depth_at(k, end));
-      __syncthreads();
-    }
+    });
   });
 }
 
 template <class T>
 __global__ void __launch_bounds__(kTileThreads, kTileBlocks)
     grad_up_kernel(LowRankBackward<T> a, Plan plan, Target target) {
-  JOINTTUNER_SHARED(Quad, grad_y, kFactorQuads);
-  JOINTTUNER_SHARED(Quad, hidden, kFactorQuads);
   const Dropped<T> kept{{a.grad_y, a.tokens, a.columns}, a.dropout};
   for_each_tile(plan, target, [&](Sums& sums, int64_t row, int64_t column, int64_t first, int64_t end) {
-    for (int64_t k = first; k < end; k += kDepth) {
+    add_terms(sums, first, end, [&](Quad* grad_y, Quad* hidden, int64_t k) {
       fill_from_rows(grad_y, kept, k, row);
       fill_from_rows(hidden, Matrix<T>{a.hidden, a.tokens, a.rank}, k, column);
-      __syncthreads();
-      add_product(sums, grad_y, hidden, depth_at(k, end));
-      __syncthreads();
-    }
+    });
   });
 }
 

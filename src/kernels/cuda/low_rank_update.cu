@@ -30,19 +30,14 @@ __device__ void add_masked(const LowRankUpdate<T>& a, const Sums& sums, int64_t 
 
 template <class T>
 __global__ void __launch_bounds__(kTileThreads, kTileBlocks) low_rank_update_kernel(LowRankUpdate<T> a) {
-  JOINTTUNER_SHARED(Quad, hidden, kFactorQuads);
-  JOINTTUNER_SHARED(Quad, up, kFactorQuads);
   const int64_t across = tiles(a.columns), count = tiles(a.tokens) * across;
   for (int64_t tile = blockIdx.x; tile < count; tile += gridDim.x) {
     const int64_t row = tile / across * kTile, column = tile % across * kTile;
     Sums sums;
-    for (int64_t k = 0; k < a.rank; k += kDepth) {
+    add_terms(sums, 0, a.rank, [&](Quad* hidden, Quad* up, int64_t k) {
       fill_from_columns(hidden, Matrix<T>{a.hidden, a.tokens, a.rank}, row, k);
       fill_from_columns(up, Matrix<float>{a.up, a.columns, a.rank}, column, k);
-      __syncthreads();
-      add_product(sums, hidden, up, depth_at(k, a.rank));
-      __syncthreads();
-    }
+    });
     add_masked(a, sums, row + tile_row(), column + tile_column());
   }
 }

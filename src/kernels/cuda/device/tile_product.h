@@ -92,6 +92,19 @@ __device__ void fill_from_columns(Quad* factor, const Source& source, int64_t ro
 /// Terms of the sum from k to the end, at most kDepth.
 __device__ inline int depth_at(int64_t k, int64_t end) { return static_cast<int>(end - k < kDepth ? end - k : kDepth); }
 
+/// sums += the products of the terms [first, end). fill(a, b, k) puts those from k on into the factors' shared memory.
+template <class Fill>
+__device__ void add_terms(Sums& sums, int64_t first, int64_t end, const Fill& fill) {
+  JOINTTUNER_SHARED(Quad, a, kFactorQuads);
+  JOINTTUNER_SHARED(Quad, b, kFactorQuads);
+  for (int64_t k = first; k < end; k += kDepth) {
+    fill(a, b, k);
+    __syncthreads();
+    add_product(sums, a, b, depth_at(k, end));
+    __syncthreads();  // the next terms go there
+  }
+}
+
 __host__ __device__ inline int64_t tiles(int64_t extent) { return (extent + kTile - 1) / kTile; }
 
 }  // namespace jointtuner::kernels::cuda
