@@ -21,15 +21,15 @@ def main():
     parser.add_argument("picture", type=Path)
     a = parser.parse_args()
     lines = [json.loads(line) for line in a.log.read_text().splitlines()]
-    figure, axes = pyplot.subplots(1, len(STAGES), figsize=(12, 3), layout="constrained")
-    for axis, (stage, names) in zip(axes, STAGES.items()):
-        for name in names:
+    stages = [stage for stage in STAGES if any(line["stage"] == stage for line in lines)]
+    figure, axes = pyplot.subplots(1, len(stages), figsize=(4 * len(stages), 3), layout="constrained", squeeze=False)
+    for axis, stage in zip(axes[0], stages):
+        for name in STAGES[stage]:
             points = [(line["step"], line[name]) for line in lines if line["stage"] == stage and name in line]
             if points:
                 axis.plot(*zip(*points), label=name)
         axis.set(title=stage, xlabel="step", **({} if stage == "autoencoder" else {"yscale": "log"}))
-        if axis.lines:
-            axis.legend()
+        axis.legend()
     figure.savefig(a.picture, dpi=90)
 
 

@@ -31,7 +31,7 @@ SAVE_EVERY_S = 300
 STAGES = ("autoencoder", "images", "videos")
 # steps of each stage, samples a step, largest learning rate
 SETTINGS = {"unet3d": dict(autoencoder=(4000, 32, 2e-3), images=(3500, 64, 1.5e-3), videos=(3000, 12, 1e-3)),
-            "cogvideox": dict(autoencoder=(1200, 8, 2e-3), images=(4000, 64, 1e-3), videos=(4000, 24, 1e-3))}
+            "cogvideox": dict(autoencoder=(2400, 8, 2e-3), images=(4000, 64, 1e-3), videos=(4000, 24, 1e-3))}
 POOL = dict(images=30000, clips=8000)
 IMAGE_SHARE = .12            # of the samples' steps in the last stage
 # Where a sprite is depends on motion word x frame x direction: no two of these three tell anything alone, so that a loss over all

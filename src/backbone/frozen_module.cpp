@@ -23,6 +23,8 @@
 #include <cstring>
 #include <iterator>
 #include <string_view>
+#include <unordered_map>
+#include <utility>
 
 #include "jointtuner/backbone/traced_graph.h"
 #include "jointtuner/base/error.h"
@@ -162,6 +164,16 @@ jit::Module load_module(const std::shared_ptr<MappedFile>& file) {
 }
 
 void freeze_and_move(const jit::Module& module, at::Device device) {
+  // Tied weights (T5's embedding has two names) stay one tensor: by their address the source and what it became.
+  std::unordered_map<const void*, std::pair<at::Tensor, at::Tensor>> moved;
+  const auto move = [&](const at::Tensor& tensor) {
+    auto& [source, there] = moved[tensor.const_data_ptr()];
+    if (!there.defined() || source.sizes() != tensor.sizes() || source.strides() != tensor.strides()) {
+      source = tensor;
+      there = tensor.to(device);
+    }
+    return there;
+  };
   for (const jit::Module& part : module.modules()) {
     auto object = part._ivalue();
     const auto type = object->type();
@@ -169,7 +181,7 @@ void freeze_and_move(const jit::Module& module, at::Device device) {
       const at::IValue& value = object->getSlot(slot);
       if (!value.isTensor() || !value.toTensor().defined()) continue;
       at::Tensor tensor = value.toTensor().detach();
-      if (tensor.dim() > 0 && !device.is_cpu()) tensor = tensor.to(device);
+      if (tensor.dim() > 0 && tensor.is_cpu() && !device.is_cpu()) tensor = move(tensor);
       object->setSlot(slot, tensor);
     }
   }

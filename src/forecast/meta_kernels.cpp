@@ -1,11 +1,13 @@
 #include "meta_kernels.h"
 
+#include <ATen/ExpandUtils.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/native_group_norm.h>
+#include <ATen/ops/result_type.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -29,7 +31,16 @@ Tensor& copied(Tensor& self, const Tensor& source, bool /*non_blocking*/) {
   return self;
 }
 at::Scalar number(const Tensor& /*self*/) { return 0; }
+Tensor& absolute(const Tensor& self, Tensor& out) {
+  out.resize_(self.sizes());
+  return out;
+}
 bool equal(const Tensor& self, const Tensor& other) { return self.is_same(other); }
+
+Tensor where(const Tensor& condition, const Tensor& yes, const Tensor& no) {
+  const std::vector<int64_t> shape = at::infer_size(condition.sizes(), at::infer_size(yes.sizes(), no.sizes()));
+  return at::empty(shape, condition.options().dtype(at::result_type(yes, no)));
+}
 
 // As oneDNN and cuDNN lay out a result: channels last where the input's are.
 Tensor result_of_convolution(const Tensor& x, const Tensor& weight, c10::SymIntArrayRef stride,
@@ -206,9 +217,11 @@ struct MetaKernels::Impl {
   explicit Impl(bool for_cuda) {
     meta.impl("copy_", copied);
     meta.impl("_local_scalar_dense", number);
+    meta.impl("abs.out", absolute);
     meta.impl("equal", equal);
     meta.impl("convolution_overrideable", for_cuda ? convolution : convolution_on_cpu);
     meta.impl("convolution_backward_overrideable", convolution_backward);
+    meta.impl("where.self", where);
     meta.impl("index_select", index_select);
     meta.impl("native_group_norm", native_group_norm);
     meta.impl("native_group_norm_backward", native_group_norm_backward);

@@ -60,8 +60,8 @@ std::vector<std::string> train(const std::string& name, const std::vector<std::s
 }
 
 TEST(Memory, TrainRefusesWhatCannotFitBeforeItBegins) {
-  expect_refused(1, train("refused", {"--set", "run.memory=600KiB", "--set", "train.activation_checkpointing=off"}),
-                 {"train needs", "600.00 KiB are free", "set train.activation_checkpointing=on", "jointtuner check"});
+  expect_refused(1, train("refused", {"--set", "run.memory=8MiB", "--set", "train.activation_checkpointing=off"}),
+                 {"train needs", "8.00 MiB are free", "set train.activation_checkpointing=on", "jointtuner check"});
   EXPECT_FALSE(fs::exists(fs::path(small_run().folder()).parent_path() / "refused")) << "no run was begun";
 }
 
@@ -70,14 +70,14 @@ TEST(Memory, TrainChoosesSegmentsThatFit) {
     return train("auto_" + memory, {"--set", "train.activation_checkpointing=auto", "--set", "run.memory=" + memory,
                                     "--log-level", "info"});
   };
-  const Outcome much = command(words("1GiB")), little = command(words("1600KiB"));
+  const Outcome much = command(words("1GiB")), little = command(words("8MiB"));
   EXPECT_EQ(much.code, 0) << much.err;
   EXPECT_THAT(much.err, HasSubstr("checkpoint segments: 0 of "));
   EXPECT_EQ(little.code, 0) << little.err;
   EXPECT_THAT(little.err, HasSubstr("recomputed"));
   EXPECT_THAT(little.err, Not(HasSubstr("checkpoint segments: 0 of ")));
   const fs::path runs = fs::path(small_run().folder()).parent_path();
-  EXPECT_EQ(read_file(runs / "auto_1GiB/adapter.safetensors"), read_file(runs / "auto_1600KiB/adapter.safetensors"))
+  EXPECT_EQ(read_file(runs / "auto_1GiB/adapter.safetensors"), read_file(runs / "auto_8MiB/adapter.safetensors"))
       << "the choice changes no bit of the result";
 }
 

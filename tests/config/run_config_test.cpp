@@ -59,6 +59,7 @@ RunConfig changed_config() {
   RunConfig config;
   Change::value(config);
   config.run.device = "cuda:1";  // where rules tie fields together
+  config.run.memory = "24GiB";
   config.data.images[0].start_s = config.data.images[1].start_s = 0;
   config.sample.eta = 0;
   config.sample.seeds = {7, 9007199254740992};
@@ -132,8 +133,9 @@ TEST(RunConfig, wrong_types_say_what_is_expected_and_found) {
             "run.json: train.learning_rate: expected a number, found null");
   EXPECT_EQ(message_of(R"({"run": {"name": 7}})"),
             "run.json: run.name: expected text in double quotes, found 7; write it in double quotes");
-  EXPECT_EQ(message_of(R"({"train": {"activation_checkpointing": true}})"),
-            "run.json: train.activation_checkpointing: expected one of off, on, offload, in double quotes; found true");
+  EXPECT_EQ(
+      message_of(R"({"train": {"activation_checkpointing": true}})"),
+      "run.json: train.activation_checkpointing: expected one of off, on, offload, auto, in double quotes; found true");
   EXPECT_EQ(message_of(R"({"sample": {"prompts": ["a", ["b"]]}})"),
             "run.json: sample.prompts.1: expected text in double quotes, found [\"b\"]");
 }

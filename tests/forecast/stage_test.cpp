@@ -97,6 +97,7 @@ TEST(Forecast, WeightsAndOptimiserAreThoseCountedByHand) {
 
   const auto transformer = backbone::Bundle::open(testing::golden("nano_2b_bundle"));
   Work other = work_of({"nano_2b_bundle", 32, 48, 9}, transformer.manifest());
+  EXPECT_EQ(encode_text(transformer, at::kCPU).weights, 22720);
   EXPECT_EQ(train(transformer, other, at::kCPU).weights, 168896);
   EXPECT_EQ(train(transformer, other, at::kCPU).adapters, 5184 * 4 * 4 + 4);
   other.previews = true;
