@@ -50,6 +50,16 @@ def hollow_model(name, folder, dtype):
     return hollow(model, dtype)
 
 
+def without_products():
+    """While the result lives, products of matrices on the CPU are zeros of the right shape: in half types the real ones take an hour. A kernel is
+    replaced, below what a trace sees, so that the trace stays the same; a TorchDispatchMode would lose sizes from it."""
+    import torch
+    library = torch.library.Library("aten", "IMPL", "CPU")
+    library.impl("mm", lambda a, b: a.new_zeros(a.shape[0], b.shape[1]))
+    library.impl("addmm", lambda bias, a, b, *, beta=1, alpha=1: a.new_zeros(a.shape[0], b.shape[1]))
+    return library
+
+
 def write_part(role, part, dtype, path):
     """In half types the autoencoder's trace takes an hour on a CPU: it is traced in fp32, and its weights change their dtype afterwards (it casts
     nowhere, so that no dtype stands in its trace)."""
@@ -75,6 +85,7 @@ def write_skeleton(arguments, source, folder):
     write_pipeline(arguments.name, source, None)
     family, pipeline_class = open_folder(source)
     scheduler = load_scheduler(source)
+    replaced = without_products()   # noqa: F841, in place for as long as it is held
     arguments.height = arguments.width = arguments.frames = arguments.fps = arguments.steps = arguments.guidance = arguments.guidance_schedule = None
     dtypes = {"denoiser": arguments.dtype, "autoencoder": arguments.dtype, "text_encoder": arguments.text_dtype}
     document = manifest.bundle_manifest(family, pipeline_class, arguments.name + " (skeleton)", scheduler, family.text(folder / "tokenizer"),

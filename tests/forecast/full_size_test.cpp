@@ -66,13 +66,15 @@ TEST_P(FullSize, IsForecastAsTheReadmeSays) {
       << row;
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, FullSize,
-                         ::testing::Values(Model{"ZeroScope", "zeroscope", 384, 384, 16, 32, 1411233860, 340387840},
-                                           Model{"ZeroScope", "zeroscope", 320, 576, 24, 32, 1411233860, 340387840}),
-                         [](const auto& one) {
-                           return fmt::format("{}_{}x{}x{}", one.param.skeleton, one.param.width, one.param.height,
-                                              one.param.frames);
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Models, FullSize,
+    ::testing::Values(Model{"ZeroScope", "zeroscope", 384, 384, 16, 32, 1411233860, 340387840},
+                      Model{"ZeroScope", "zeroscope", 320, 576, 24, 32, 1411233860, 340387840},
+                      Model{"CogVideoX-2B", "cogvideox_2b", 480, 720, 49, 128, 1693783872, 4762310656},
+                      Model{"CogVideoX-5B", "cogvideox_5b", 480, 720, 49, 128, 5570283072, 4762310656}),
+    [](const auto& one) {
+      return fmt::format("{}_{}x{}x{}", one.param.skeleton, one.param.width, one.param.height, one.param.frames);
+    });
 
 }  // namespace
 }  // namespace jointtuner::forecast
