@@ -43,6 +43,13 @@ std::optional<Step> offload(Work& work) {
   return Step{"train.activation_checkpointing=offload", "copies to the host and back, beside the computation"};
 }
 
+std::optional<Step> halve_rank(Work& work) {
+  constexpr int64_t kLeast = 16;
+  if (work.adapter.rank / 2 < kLeast) return std::nullopt;
+  work.adapter.rank /= 2;
+  return Step{fmt::format("adapter.rank={}", work.adapter.rank), "half the adapter"};
+}
+
 bool takes(const backbone::Manifest& manifest, const backbone::VideoSize& size) {
   try {
     backbone::check_video_size(manifest, size);
@@ -107,7 +114,7 @@ std::vector<Lever> levers(const backbone::Manifest& manifest, const Work& work, 
       manifest, "data.encode_tile", [](Work& w) -> int64_t& { return w.data.encode_tile; },
       std::max(work.data.height, work.data.width));
   if (stage == "train") {
-    std::vector<Lever> found{accumulate, recompute, offload};
+    std::vector<Lever> found{accumulate, recompute, offload, halve_rank};
     if (!work.data.videos.empty())
       found.push_back(fewer_frames(manifest, "data.frames", [](Work& w) -> int64_t& { return w.data.frames; }));
     return found;

@@ -66,6 +66,18 @@ TEST_P(FullSize, IsForecastAsTheReadmeSays) {
       << row;
 }
 
+// The nano models take no rank that could be halved.
+TEST(FullSizeFit, LargeAdaptersAreHalvedBeforeClipsAreCut) {
+  const auto bundle = backbone::open_for_shapes(testing::golden(std::filesystem::path("skeletons") / "zeroscope"));
+  Work work = work_of({"", 192, 192, 2, SegmentMemory::offload}, bundle.manifest());
+  work.adapter.rank = 64;
+  const std::vector<Change> changes = changes_to_fit(bundle, work, "train", 1, at::kCUDA);
+  ASSERT_EQ(changes.size(), 3U);
+  EXPECT_EQ(changes[0].settings, "adapter.rank=32");
+  EXPECT_EQ(changes[1].settings, "adapter.rank=16");
+  EXPECT_EQ(changes[2].settings, "data.frames=1");
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Models, FullSize,
     ::testing::Values(Model{"ZeroScope", "zeroscope", 384, 384, 16, 32, 1411233860, 340387840},

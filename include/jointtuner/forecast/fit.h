@@ -33,7 +33,8 @@ struct Change {
 
 // Changes that make the stage (by its name) of `work` smaller, the cheapest in time first, until it fits into `free`
 // bytes; the last one does not fit if none does. Empty when nothing can be changed. Throws Error for an unknown stage.
-//   train           batch 1 with accumulation instead; checkpoint segments; these offloaded; fewer frames
+//   train           batch 1 with accumulation instead; checkpoint segments; these offloaded; half the rank, down to 16;
+//                   fewer frames
 //   encode latents  tiles of half the side, a quarter ...
 //   preview         fewer frames; sampling after the run
 //   decode          single frames (autoencoders that take them one by one); tiles; sampling after the run
