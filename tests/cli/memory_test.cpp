@@ -45,7 +45,8 @@ TEST(Memory, CheckForecastsBeforeTheDataIsThere) {
   EXPECT_THAT(outcome.out, HasSubstr("memory    on the CPU"));
   const Outcome wrong = command(check({"--set", "data.height=31"}));
   EXPECT_EQ(wrong.code, 1);
-  EXPECT_THAT(wrong.out, Not(HasSubstr("memory    on the CPU"))) << "it would meet the same problem again";
+  EXPECT_THAT(wrong.out, Not(HasSubstr("memory    on the CPU")));
+  EXPECT_THAT(wrong.err, HasSubstr("2 problems in")) << "of data and of sample; the forecast would meet it again";
 }
 
 TEST(Memory, WrongAmountsAreRefused) {
