@@ -138,7 +138,7 @@ fi
 scripts/setup.sh --export
 python=$(scripts/setup.sh --print-python)
 [ -x "$program" ] || die "$program: not built yet; run scripts/demo.sh or scripts/test.sh, or set JOINTTUNER to the program"
-[ -f "world/pipelines/$family/model_index.json" ] || die "world/pipelines/$family: not pretrained yet; see world/README.md"
+grep -qs "\"stage\": \"videos\"" "world/pipelines/$family/progress.json" || die "world/pipelines/$family: not pretrained yet; see world/README.md"
 mkdir -p "$root"
 # Several processes may begin at once: one of them exports.
 exec 9>"$root/export.lock"

@@ -34,7 +34,7 @@ while [ $# -gt 0 ]; do
 done
 config=configs/world_$family.json demo=demo/$family frames=8
 [ -f "$config" ] || { echo "demo: error: --family $family: expected unet3d or cogvideox" >&2; exit 2; }
-[ -f "world/pipelines/$family/model_index.json" ] || { echo "demo: error: world/pipelines/$family: not pretrained yet; see world/README.md" >&2; exit 2; }
+grep -qs "\"stage\": \"videos\"" "world/pipelines/$family/progress.json" || { echo "demo: error: world/pipelines/$family: not pretrained yet; see world/README.md" >&2; exit 2; }
 [ "$family" = unet3d ] || frames=9
 began=$SECONDS
 say() { printf 'demo: %s\n' "$*" >&2; }
