@@ -38,6 +38,7 @@ grep -qs "\"stage\": \"videos\"" "world/pipelines/$family/progress.json" || { ec
 [ "$family" = unet3d ] || frames=9
 began=$SECONDS
 say() { printf 'demo: %s\n' "$*" >&2; }
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}  # beside other work a spinning thread holds up the one it waits for
 
 scripts/setup.sh --export
 source scripts/build.sh
