@@ -137,6 +137,10 @@ class CogVideoX:
         leave.bias[:n] *= k
         leave.bias[n:] += 2 * k.log()
         enter.weight /= k[None, :, None, None, None]
+        for norm in vae.decoder.modules():
+            if type(norm).__name__ == "CogVideoXSpatialNorm3D":          # the latents scale and shift what it normalises
+                for convolution in (norm.conv_y.conv, norm.conv_b.conv):
+                    convolution.weight /= k[None, :, None, None, None]
 
     index = dict(scheduler=["diffusers", "CogVideoXDPMScheduler"], text_encoder=["transformers", "T5EncoderModel"], tokenizer=["transformers", "T5Tokenizer"],
                  transformer=["diffusers", "CogVideoXTransformer3DModel"], vae=["diffusers", "AutoencoderKLCogVideoX"])

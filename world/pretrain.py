@@ -101,15 +101,16 @@ class Run:
         state = self.folder / "state.pt"
         self.loaded = torch.load(state, weights_only=True) if state.exists() else self.begun(start) if start else None
         if self.loaded:
-            for name in ("denoiser", "vae", "text"):
+            for name in {"denoiser", "vae", "text"} & self.loaded.keys():
                 getattr(self, name).load_state_dict(self.loaded[name])
             self.stage, self.step, self.seconds = self.loaded["stage"], self.loaded["step"], self.loaded["seconds"]
 
     def begun(self, folder):
-        models = [getattr(__import__(library), name).from_pretrained(folder / part, torch_dtype=torch.float32)
-                  for part in self.family.parts_by_name for library, name in [self.family.index[part]]]
-        progress = json.loads((folder / "progress.json").read_text())
-        return dict(zip(("denoiser", "vae", "text"), (m.state_dict() for m in models)), optimiser=None, **progress)
+        """What that folder holds; a part that is not trained yet may be left out of it."""
+        weights = {name: getattr(__import__(library), kind).from_pretrained(folder / part, torch_dtype=torch.float32).state_dict()
+                   for name, part in zip(("denoiser", "vae", "text"), self.family.parts_by_name) if (folder / part).exists()
+                   for library, kind in [self.family.index[part]]}
+        return weights | dict(optimiser=None) | json.loads((folder / "progress.json").read_text())
 
     def write(self):
         """The pipeline of the averaged weights, and how far they are."""
