@@ -217,8 +217,11 @@ class Run:
         g, _ = rng("autoencoder", 10**6)
         frames = self.family.frames
         z = [self.family.encode(self.vae, torch.stack([sprites.render(sprites.random_scene(g), frames) for _ in range(50)]))[0] for _ in range(8)]
-        z = torch.cat(z)
+        clips = torch.stack([sprites.render(sprites.random_scene(g), frames) for _ in range(4)])
+        again = lambda: self.family.decode(self.vae, self.family.encode(self.vae, clips)[0])
+        before, z = again(), torch.cat(z)
         self.family.whiten(self.vae, z.mean((0, 2, 3, 4)), z.std((0, 2, 3, 4)))
+        torch.testing.assert_close(again(), before, rtol=0, atol=1e-3)          # whatever the latents reach must have got the factors
 
     # 2. and 3. denoiser and text encoder
 

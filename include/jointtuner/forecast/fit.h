@@ -36,7 +36,7 @@ struct Change {
 //   train           batch 1 with accumulation instead; checkpoint segments; these offloaded; half the rank, down to 16;
 //                   fewer frames
 //   encode latents  tiles of half the side, a quarter ...
-//   preview         fewer frames; sampling after the run
+//   preview         sampling after the run; fewer frames
 //   decode          single frames (autoencoders that take them one by one); tiles; sampling after the run
 std::vector<Change> changes_to_fit(const backbone::Bundle& bundle, Work work, const std::string& stage, int64_t free,
                                    c10::Device described);
