@@ -11,7 +11,9 @@
 #include <thread>
 
 #include "commands.h"
+#include "jointtuner/base/bytes.h"
 #include "jointtuner/base/cards.h"
+#include "jointtuner/base/device.h"
 #include "jointtuner/media/library_versions.h"
 
 namespace jointtuner::cli {
@@ -32,10 +34,8 @@ std::string field(const char* path, std::string_view key) {
   return "";
 }
 
-/// "MemAvailable: 1024 kB" in bytes; 0 when the system does not say.
-double memory_bytes(std::string_view key) { return std::strtod(field("/proc/meminfo", key).c_str(), nullptr) * 1024; }
-
-std::string gib(double bytes) { return fmt::format("{:.1f} GiB", bytes / (1 << 30)); }
+/// 0 when the system does not say.
+int64_t host_bytes() { return std::strtoll(field("/proc/meminfo", "MemTotal").c_str(), nullptr, 10) * 1024; }
 
 /// LibTorch's own version: its library names it among the settings it was built with.
 std::string loaded_torch() {
@@ -112,7 +112,7 @@ std::vector<Row> device_rows() {
   std::vector<Row> rows{fact("devices", "cpu",
                              fmt::format("{}, {} cores, {}, {} of {} available", field("/proc/cpuinfo", "model name"),
                                          std::thread::hardware_concurrency(), at::get_cpu_capability(),
-                                         gib(memory_bytes("MemAvailable")), gib(memory_bytes("MemTotal"))))};
+                                         bytes_text(free_memory_bytes(at::kCPU)), bytes_text(host_bytes())))};
   const std::vector<Card> found = cards();
   for (size_t i = 0; i < found.size(); ++i) {
     const Card& card = found[i];
@@ -120,11 +120,11 @@ std::vector<Row> device_rows() {
     const std::string runs = code.empty() ? "no kernels built for it: add it to CMAKE_CUDA_ARCHITECTURES"
                              : code.starts_with("compute") ? code + " compiled by the driver"
                                                            : "kernels " + code;
-    rows.push_back(fact(
-        "devices", fmt::format("cuda:{}", i),
-        fmt::format("{}, capability {}.{}, {} of {} free, {}", card.name, card.capability / 10, card.capability % 10,
-                    gib(static_cast<double>(card.free_bytes)), gib(static_cast<double>(card.total_bytes)), runs),
-        code.empty() ? Verdict::wrong : Verdict::ok));
+    rows.push_back(
+        fact("devices", fmt::format("cuda:{}", i),
+             fmt::format("{}, capability {}.{}, {} of {} free, {}", card.name, card.capability / 10,
+                         card.capability % 10, bytes_text(card.free_bytes), bytes_text(card.total_bytes), runs),
+             code.empty() ? Verdict::wrong : Verdict::ok));
   }
   return rows;
 }
