@@ -152,5 +152,17 @@ TEST(SegmentsOrder, WhatSavesMostIsRecomputedFirst) {
   EXPECT_LT(most - train(unet.bundle, work, at::kCPU).peak(), saved);
 }
 
+// Segments save unequally: in the right order 6 of the 25 save half, least first 20.
+TEST(SegmentsOrder, HalfOfWhatCanBeSavedAsksForFewOfTheSegments) {
+  const UNet unet;
+  Work work = unet.work;
+  const int64_t most = train(unet.bundle, work, at::kCPU).peak();
+  work.segment_memory = {SegmentMemory::recompute};
+  const int64_t least = train(unet.bundle, work, at::kCPU).peak();
+  const SegmentChoice choice = segments_to_fit(unet.bundle, work, (most + least) / 2, at::kCPU);
+  EXPECT_TRUE(choice.fits);
+  EXPECT_LT(recomputed(choice), static_cast<int64_t>(choice.memory.size()) / 3);
+}
+
 }  // namespace
 }  // namespace jointtuner::forecast
