@@ -83,4 +83,15 @@ std::vector<int64_t> ddim_inversion_timesteps(const NoiseSchedule& schedule, int
   return timesteps;
 }
 
+int64_t shifted_timestep(int64_t timestep, double shift, int64_t train_timesteps) {
+  if (timestep < 0 || timestep >= train_timesteps || !(shift > 0)) {
+    throw Error(fmt::format("timestep shift: expected a timestep in 0 .. {} and a shift above 0, found {} and {}",
+                            train_timesteps - 1, timestep, shift));
+  }
+  if (shift == 1) return timestep;
+  const double count = static_cast<double>(train_timesteps), x = (static_cast<double>(timestep) + 0.5) / count;
+  const double moved = std::floor(count * shift * x / (1 + (shift - 1) * x));
+  return std::clamp<int64_t>(static_cast<int64_t>(moved), 0, train_timesteps - 1);
+}
+
 }  // namespace jointtuner::diffusion

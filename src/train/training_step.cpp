@@ -16,6 +16,7 @@
 #include "jointtuner/base/shape.h"
 #include "jointtuner/diffusion/losses.h"
 #include "jointtuner/diffusion/prediction_type.h"
+#include "jointtuner/diffusion/timesteps.h"
 #include "jointtuner/kernels/gate_meter.h"
 
 namespace jointtuner::train {
@@ -103,11 +104,16 @@ StepResult TrainingStep::run(const data::JointBatch& batch, double gradient_fact
 
 RunningStep TrainingStep::start(const data::JointBatch& batch, double gradient_factor) const {
   const auto batch_size = static_cast<int64_t>(batch.draws.size());
-  const Draws draws(settings_.seed, batch.micro_step, batch_size, schedule_.train_timesteps());
+  Draws draws(settings_.seed, batch.micro_step, batch_size, schedule_.train_timesteps());
   RunningStep step;
   for (int64_t place = 0; place < batch_size; ++place) {
     const data::Draw& draw = batch.draws[static_cast<size_t>(place)];
-    step.unread_.items.push_back({draw, data_.item(draw).kind, draws.timestep[place].item().toLong(), 0.0});
+    const data::Kind kind = data_.item(draw).kind;
+    int64_t& timestep = draws.timestep.mutable_data_ptr<int64_t>()[place];
+    timestep = diffusion::shifted_timestep(
+        timestep, kind == data::Kind::video ? settings_.loss.video_timestep_shift : settings_.loss.image_timestep_shift,
+        schedule_.train_timesteps());
+    step.unread_.items.push_back({draw, kind, timestep, 0.0});
   }
   std::vector<Tensor> measured;
   Tensor gate;

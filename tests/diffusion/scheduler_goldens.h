@@ -78,12 +78,12 @@ inline ScheduleConstants cosine() {
 }
 
 /// CogVideoX: snr_shift 3 for 2B, 1 for 5B.
-inline ScheduleConstants zero_snr(double snr_shift) {
+inline ScheduleConstants zero_snr(double snr_shift) {  // std::string: gcc 12 warns of the inlined assignment of a literal
   ScheduleConstants c;
-  c.prediction_type = "v";
+  c.prediction_type = std::string("v");
   c.rescale_zero_snr = true;
   c.snr_shift = snr_shift;
-  c.timestep_spacing = "trailing";
+  c.timestep_spacing = std::string("trailing");
   return c;
 }
 

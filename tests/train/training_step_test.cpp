@@ -8,6 +8,7 @@
 
 #include "fake_run.h"
 #include "jointtuner/base/safetensors.h"
+#include "jointtuner/diffusion/timesteps.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
@@ -118,6 +119,26 @@ TEST(TrainingStep, StaticWeightIsTheVideosOnly) {
   for (const size_t image : {1u, 3u}) EXPECT_EQ(weighted.result.items[image].loss, plain.result.items[image].loss);
   for (const size_t video : {0u, 2u}) EXPECT_LT(weighted.result.items[video].loss, plain.result.items[video].loss);
   EXPECT_FALSE(at::equal(weighted.gradient, plain.gradient));
+}
+
+TEST(TrainingStep, TimestepShiftMovesItsOwnKindOnly) {
+  for (const data::Kind moved : {data::Kind::image, data::Kind::video}) {
+    StepSettings settings = fake_settings();
+    const Ran uniform = run(mixed_batch(), settings);
+    (moved == data::Kind::video ? settings.loss.video_timestep_shift : settings.loss.image_timestep_shift) = 3;
+    const Ran shifted = run(mixed_batch(), settings);
+    for (size_t place = 0; place < 4; ++place) {
+      const ItemResult &before = uniform.result.items[place], &after = shifted.result.items[place];
+      if (before.kind != moved) {
+        EXPECT_EQ(after.timestep, before.timestep);
+        EXPECT_EQ(after.loss, before.loss);
+      } else {
+        EXPECT_EQ(after.timestep, diffusion::shifted_timestep(before.timestep, 3, 1000));
+        EXPECT_GT(after.timestep, before.timestep);
+        EXPECT_NE(after.loss, before.loss);  // the step was run there, not only reported
+      }
+    }
+  }
 }
 
 TEST(TrainingStep, LossIsTheWeightedMean) {

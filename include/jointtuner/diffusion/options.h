@@ -12,6 +12,8 @@ struct LossOptions {
   double image_weight = 1;
   double shift_strength = 1;
   double static_weight = 0;
+  double video_timestep_shift = 1;
+  double image_timestep_shift = 1;
 
   template <class Self, class Field>
   static void fields(Self& o, Field&& field) {
@@ -28,6 +30,12 @@ struct LossOptions {
     field("static_weight", o.static_weight,
           "of the static_weighted loss: weight of the residual's mean over channels and frames; 1 gives the plain loss",
           Range{0, 1});
+    field("video_timestep_shift", o.video_timestep_shift,
+          "moves the timesteps that videos are trained at towards noise, where motion is decided: 1 keeps them uniform "
+          "(published), 3 puts half of them into the noisiest quarter",
+          Range{0.01, 100});
+    field("image_timestep_shift", o.image_timestep_shift, "the same for the timesteps that images are trained at",
+          Range{0.01, 100});
   }
 };
 

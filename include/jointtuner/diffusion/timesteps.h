@@ -6,7 +6,7 @@
 //   linspace   round(i * (T-1)/(n-1))          round((i + 1) * (T-1)/n)
 //
 // Rounding is half to even. The lists equal those of diffusers' DDIMScheduler, DPMSolverMultistepScheduler and
-// DDIMInverseScheduler.
+// DDIMInverseScheduler. And how a training timestep is moved towards noise (shifted_timestep).
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -21,5 +21,14 @@ std::vector<int64_t> dpmpp_2m_timesteps(const NoiseSchedule& schedule, int64_t s
 
 /// Rising timesteps of DDIM inversion: ddim_timesteps backwards (linspace is refused, as diffusers refuses it).
 std::vector<int64_t> ddim_inversion_timesteps(const NoiseSchedule& schedule, int64_t steps);
+
+/// A uniformly drawn training timestep t in 0 .. T-1 moved towards noise, as SD3 moves its own (arXiv 2403.03206,
+/// eq. 23), taken at the middle of t's share of 0 .. 1:
+///
+///   floor(T * shift * x / (1 + (shift - 1) * x)),  x = (t + 1/2) / T
+///
+/// shift 1 is t itself; shift 3 makes half of the timesteps 3/4 T or more; below 1 they move towards the clean end.
+/// Throws Error unless 0 <= t < T and shift > 0.
+int64_t shifted_timestep(int64_t timestep, double shift, int64_t train_timesteps);
 
 }  // namespace jointtuner::diffusion

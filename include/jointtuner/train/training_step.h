@@ -63,7 +63,8 @@ class TrainingStep {
 
   /// For the micro-batch m = batch.micro_step of B items, with every draw from generator(seed, m, name) on the CPU:
   ///
-  ///   t                = randint(train timesteps, [B]), "timestep", in the order of the batch
+  ///   t                = randint(train timesteps, [B]), "timestep", in the order of the batch;
+  ///                      then diffusion::shifted_timestep with the shift of the item's kind
   ///   dropout seed     = randint(2^63 - 1, [1]), "dropout"
   ///   then the images as one group (F = 1), then the videos as another, each drawn as a whole from the same
   ///   generators: x0               = (mean + std * randn) * scaling_factor             "posterior"  [Bg,C,F,h,w]
