@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 usage() {
   cat <<'TXT'
 usage: scripts/benchmark.sh [--family unet3d|cogvideox] [--methods A,B,...] [--half tuning|test|all] [--part I/N]
-                            [--output DIR] [--threads N] [--set a.b=v ...] [--list] [--summary]
+                            [--steps N] [--output DIR] [--threads N] [--set a.b=v ...] [--list] [--summary]
 
 Trains and samples each method of world/methods.tsv on 6 held-out subjects x 5 held-out motions, 4 prompts x 2 seeds each, and
 measures every video with `jointtuner evaluate world`. Call it again to go on after an interruption: what is measured is kept.
@@ -15,6 +15,7 @@ measures every video with `jointtuner evaluate world`. Call it again to go on af
   --methods A,B   only these (default: all of world/methods.tsv)
   --half H        the pairs for tuning settings, the other half for testing them, or all (default all)
   --part I/N      every N-th piece of work beginning with the I-th, I from 0: for several processes or a job array
+  --steps N       optimiser steps of a run (default 150: about a minute of one core; scripts/demo.sh takes 500)
   --set a.b=v     a setting for every run, beside the method's; use another --output for each choice (repeatable)
   --output DIR    default benchmark
   --threads N     CPU threads of a process (default 1)
@@ -24,7 +25,7 @@ measures every video with `jointtuner evaluate world`. Call it again to go on af
 Examples:
   scripts/benchmark.sh --part 0/2 & scripts/benchmark.sh --part 1/2 & wait; scripts/benchmark.sh --summary
   sbatch --array=0-29 --wrap 'scripts/benchmark.sh --part $SLURM_ARRAY_TASK_ID/30'
-  scripts/benchmark.sh --methods glora_ait,static_0 --half tuning --set train.steps=400 --output benchmark_400
+  scripts/benchmark.sh --methods published,static_0 --half tuning --steps 400 --output benchmark_400
 TXT
 }
 
@@ -32,7 +33,7 @@ die() { printf 'benchmark: error: %s\n' "$*" >&2; exit 2; }
 say() { printf 'benchmark: %s\n' "$*" >&2; }
 need() { [ $# -ge 2 ] || die "$1 needs a value; see --help"; }
 
-family=unet3d methods="" half=all part=0/1 output=benchmark threads=1 mode=run settings=()
+family=unet3d methods="" half=all part=0/1 output=benchmark threads=1 steps=150 mode=run settings=()
 while [ $# -gt 0 ]; do
   case "$1" in
     -h | --help) usage; exit 0 ;;
@@ -42,6 +43,7 @@ while [ $# -gt 0 ]; do
     --part) need "$@"; part=$2; shift 2 ;;
     --output) need "$@"; output=$2; shift 2 ;;
     --threads) need "$@"; threads=$2; shift 2 ;;
+    --steps) need "$@"; steps=$2; shift 2 ;;
     --set) need "$@"; settings+=(--set "$2"); shift 2 ;;
     --list) mode=list; shift ;;
     --summary) mode=summary; shift ;;
@@ -51,6 +53,7 @@ done
 config=configs/world_$family.json
 [ -f "$config" ] || die "--family $family: expected unet3d or cogvideox"
 [[ $half =~ ^(tuning|test|all)$ ]] || die "--half $half: expected tuning, test or all"
+[[ $steps =~ ^[1-9][0-9]*$ ]] || die "--steps $steps: expected a number above 0"
 [[ $part =~ ^([0-9]+)/([0-9]+)$ ]] && [ "${BASH_REMATCH[1]}" -lt "${BASH_REMATCH[2]}" ] || die "--part $part: expected I/N with I below N"
 index=$((10#${BASH_REMATCH[1]})) parts=$((10#${BASH_REMATCH[2]}))
 
@@ -87,7 +90,7 @@ train() {  # NAME [options]
   local name=$1
   shift
   "$program" train --config "$config" --threads "$threads" --resume --log-level warning --set run.output="$here" --set run.name="$name" \
-    --set backbone.bundle="$root/bundle" --set data.cache="$root/cache" \
+    --set backbone.bundle="$root/bundle" --set data.cache="$root/cache" --set train.steps="$steps" \
     --set "data.images=[{\"path\":\"$references/images\"}]" --set "data.videos=[{\"path\":\"$references/videos\"}]" \
     "${settings[@]}" "${own[@]}" "$@"
 }
@@ -103,14 +106,14 @@ work() {
       train run
       source=(--run "$here/run") ;;
     stages)
-      train appearance --set 'data.videos=[]'
-      train motion --set 'data.images=[]'
+      train appearance --set 'data.videos=[]' --set train.batch=2
+      train motion --set 'data.images=[]' --set train.batch=2
       rm -f "$here/both.safetensors"
       "$program" convert "$here/appearance/adapter.safetensors" "$here/both.safetensors" --join "$here/motion/adapter.safetensors" --log-level warning
       source=(--backbone "$root/bundle" --adapter "$here/both.safetensors") ;;
     *) die "world/methods.tsv: $method: unknown kind '${kind_of[$method]}'" ;;
   esac
-  "$program" sample "${source[@]}" --prompts "$references/prompts.txt" --seed 1 --seed 2 --output "$here/videos" --threads "$threads" --log-level warning
+  "$program" sample "${source[@]}" --prompts "$references/prompts.txt" --seed 1 --seed 2 --steps 12 --output "$here/videos" --threads "$threads" --log-level warning
   "$program" evaluate world --samples "$here/videos" --truth "$references/world.json" --csv "$here/scores.csv"
 }
 

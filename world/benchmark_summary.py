@@ -5,7 +5,7 @@
 
 Writes FOLDER/videos.csv (a line a video), summary.csv and summary.md (a line a method: means over pairs of the pairs' means, with
 95 % intervals from 10,000 bootstrap samples of the pairs) and summary.png. All pairs, the tuning half and the test half are apart.
-Differences to glora_ait come from the pairs that both methods have, bootstrapped together.
+Differences to `published` (joint GLoRA + AiT) come from the pairs that both methods have, bootstrapped together.
 """
 import argparse
 import csv
@@ -19,7 +19,7 @@ import sprites
 from draw_references import write
 
 SCORES = ("appearance", "motion", "contamination", "text", "validity", "joint")
-BASELINE = "glora_ait"
+BASELINE = "published"
 HALVES = ("all", "tuning", "test")
 
 

@@ -95,10 +95,11 @@ class CogVideoX:
         return T5Tokenizer.from_pretrained(folder)
 
     def untrained(self, tokenizer):
+        """The published patch of 2x2 latents would be a sixteenth of the picture: too coarse to learn shapes in an hour."""
         from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
         from transformers import T5Config, T5EncoderModel
         transformer = CogVideoXTransformer3DModel(
-            num_attention_heads=6, attention_head_dim=32, num_layers=6, in_channels=self.channels, out_channels=self.channels, time_embed_dim=64,
+            num_attention_heads=4, attention_head_dim=32, num_layers=6, patch_size=1, in_channels=self.channels, out_channels=self.channels, time_embed_dim=64,
             text_embed_dim=WIDTH, sample_height=8, sample_width=8, sample_frames=self.frames, max_text_seq_length=TOKENS, use_rotary_positional_embeddings=True)
         vae = AutoencoderKLCogVideoX(
             block_out_channels=(16, 32, 48), down_block_types=("CogVideoXDownBlock3D",) * 3, up_block_types=("CogVideoXUpBlock3D",) * 3,
@@ -129,17 +130,19 @@ class CogVideoX:
         return transformer(noisy.transpose(1, 2), states, timesteps, image_rotary_emb=rotary).sample.transpose(1, 2)
 
     def whiten(self, vae, mean, spread):
-        """Folds it into the first and last convolution at the latents. Their neighbours pad with the first frame and, in space, with
-        zeros: a mean in front of a padded convolution cannot be folded in exactly, so only the spread is."""
+        """Folds it into the encoder's last and the decoder's first convolution and its latent-conditioned norms. The first convolution
+        pads with zeros in space, so a mean is exact but along the border: the decoder is trained a little further afterwards."""
         n, k = self.channels, 1 / (spread * self.scaling)
         leave, enter = vae.encoder.conv_out.conv, vae.decoder.conv_in.conv
         leave.weight[:n] *= k[:, None, None, None, None]
-        leave.bias[:n] *= k
+        leave.bias[:n] = (leave.bias[:n] - mean) * k
         leave.bias[n:] += 2 * k.log()
+        enter.bias += (enter.weight.sum((2, 3, 4)) * mean).sum(1)
         enter.weight /= k[None, :, None, None, None]
         for norm in vae.decoder.modules():
             if type(norm).__name__ == "CogVideoXSpatialNorm3D":          # the latents scale and shift what it normalises
                 for convolution in (norm.conv_y.conv, norm.conv_b.conv):
+                    convolution.bias += (convolution.weight.sum((2, 3, 4)) * mean).sum(1)
                     convolution.weight /= k[None, :, None, None, None]
 
     index = dict(scheduler=["diffusers", "CogVideoXDPMScheduler"], text_encoder=["transformers", "T5EncoderModel"], tokenizer=["transformers", "T5Tokenizer"],

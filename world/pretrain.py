@@ -10,6 +10,7 @@ it begins from the weights of --start, a pipeline/ with its progress.json, with 
 """
 import argparse
 import json
+import math
 import os
 import signal
 import time
@@ -28,26 +29,31 @@ from pipelines import FAMILIES, multiply_in_bfloat16, token_ids, write_pipeline 
 
 SEED = 7
 SAVE_EVERY_S = 300
-STAGES = ("autoencoder", "images", "videos")
+STAGES = ("autoencoder", "decoder", "images", "videos")
+STREAMS = dict(autoencoder=1000, images=1001, videos=1002, decoder=1003)         # of random numbers
 # steps of each stage, samples a step, largest learning rate
-SETTINGS = {"unet3d": dict(autoencoder=(4000, 32, 2e-3), images=(3500, 64, 1.5e-3), videos=(3000, 12, 1e-3)),
-            "cogvideox": dict(autoencoder=(2400, 8, 2e-3), images=(4000, 64, 1e-3), videos=(4000, 24, 1e-3))}
+SETTINGS = {"unet3d": dict(autoencoder=(4000, 32, 2e-3), decoder=(0, 0, 0), images=(3500, 64, 1.5e-3), videos=(3000, 12, 1e-3)),
+            "cogvideox": dict(autoencoder=(2400, 8, 2e-3), decoder=(200, 8, 5e-4), images=(4000, 32, 1e-3), videos=(3000, 12, 1e-3))}
 POOL = dict(images=30000, clips=8000)
 IMAGE_SHARE = .12            # of the samples' steps in the last stage
 # Where a sprite is depends on motion word x frame x direction: no two of these three tell anything alone, so that a loss over all
 # motions anywhere in the frame has no slope towards it (20,000 clips left motion at chance). Four motions through the frame's middle
 # have one (250 steps); then the others, then places.
 FIRST_MOTIONS, FIRST_STEPS = ("left", "right", "up", "down"), 400
-CENTRED_STEPS, SPREAD_STEPS = 1200, 2200           # until the first all clips are centred, from the second on anywhere
-CENTRED_POOL, SPREAD_POOL = .25, .5                # shares of the pool of clips: centred, then ever less so, then anywhere
+# Shape is shape word x place in the same way. A UNet finds it without help; a DiT does not (160,000 pictures anywhere left shape at
+# chance, with colours at 85 %; 20,000 in the middle bound it).
+# Steps until which samples are centred, and from which on they are anywhere:
+PLACES = {"unet3d": dict(images=(0, 0), videos=(1200, 2200)), "cogvideox": dict(images=(600, 2400), videos=(1200, 2200))}
+CENTRED_POOL, SPREAD_POOL = .25, .5                # shares of the pool where they are: centred, then ever less so, then anywhere
 HIGH_NOISE, HIGH_NOISE_SHARE = 750, .75            # motion is decided in the first fifth of sampling: most clips are trained there
+IMAGES_HIGH_NOISE_SHARE = {"unet3d": 0, "cogvideox": .5}          # sixteen channels show through noise what four do not: the caption decides earlier
 CAPTION_DROP = .1
 EMA = .998
 
 
 def rng(*name):
     """numpy's and torch's generator of that name, e.g. rng("videos", 17)."""
-    words = [SEED, *(STAGES.index(n) + 1000 if isinstance(n, str) else n for n in name)]
+    words = [SEED, *(STREAMS[n] if isinstance(n, str) else n for n in name)]
     g = np.random.default_rng(words)
     return g, torch.Generator().manual_seed(int(g.integers(2**62)))
 
@@ -57,19 +63,20 @@ def picture_scene(g):
     return sprites.dataclasses.replace(scene, radius=float(g.uniform(4.5, 8.5)))
 
 
-def clip_scene(g, share):
-    """share: where in the pool it is, 0..1."""
-    scene = sprites.random_scene(g)
+def centred(scene, share):
+    """The scene, as far from the middle as samples are at that share (0..1) of a pool."""
     spread = min(1, max(0, (share - CENTRED_POOL) / (SPREAD_POOL - CENTRED_POOL)))
     return sprites.dataclasses.replace(scene, shift=tuple(spread * s for s in scene.shift))
 
 
-def clip_window(step):
-    """Which part of the pool of clips the step draws from, 0..1."""
-    if step < CENTRED_STEPS:
+def window(step, until, anywhere):
+    """Which part of a pool the step draws from, 0..1."""
+    if anywhere == 0:
+        return 0, 1
+    if step < until:
         return 0, CENTRED_POOL
-    if step < SPREAD_STEPS:
-        return 0, CENTRED_POOL + (SPREAD_POOL - CENTRED_POOL) * (step - CENTRED_STEPS) / (SPREAD_STEPS - CENTRED_STEPS)
+    if step < anywhere:
+        return 0, CENTRED_POOL + (SPREAD_POOL - CENTRED_POOL) * (step - until) / (anywhere - until)
     return SPREAD_POOL, 1
 
 
@@ -124,7 +131,7 @@ class Run:
                 p.copy_(value)
 
     def trained(self):
-        models = [self.vae] if self.stage == "autoencoder" else [self.denoiser, self.text]
+        models = {"autoencoder": [self.vae], "decoder": [self.vae.decoder]}.get(self.stage, [self.denoiser, self.text])
         return [p for m in models for p in m.parameters()]
 
     def begin(self, stage):
@@ -195,12 +202,13 @@ class Run:
     # 1. autoencoder
 
     def autoencoder_step(self, step, batch, rate):
-        g, gt = rng("autoencoder", step)
+        g, gt = rng(self.stage, step)
         frames = self.family.frames if self.family.name == "cogvideox" and step % 4 else 1
         count = batch if frames > 1 or self.family.name == "unet3d" else 4 * batch
         scenes = [sprites.random_scene(g) if frames > 1 else picture_scene(g) for _ in range(count)]
         clips = torch.stack([sprites.render(s, frames) for s in scenes])
-        mean, logvar = self.family.encode(self.vae, clips)
+        with torch.set_grad_enabled(self.stage == "autoencoder"):
+            mean, logvar = self.family.encode(self.vae, clips)
         noise = torch.randn(mean.shape, generator=gt) * .05 * mean.detach().std()
         again = self.family.decode(self.vae, mean + noise)
         near = F.max_pool2d((clips.amax(2) > .6).float(), 3, 1, 1).unsqueeze(2)          # sprites are a tenth of the pixels
@@ -218,10 +226,14 @@ class Run:
         frames = self.family.frames
         z = [self.family.encode(self.vae, torch.stack([sprites.render(sprites.random_scene(g), frames) for _ in range(50)]))[0] for _ in range(8)]
         clips = torch.stack([sprites.render(sprites.random_scene(g), frames) for _ in range(4)])
+        mean, spread = (f(torch.cat(z), (0, 2, 3, 4)) for f in (torch.mean, torch.std))
         again = lambda: self.family.decode(self.vae, self.family.encode(self.vae, clips)[0])
-        before, z = again(), torch.cat(z)
-        self.family.whiten(self.vae, z.mean((0, 2, 3, 4)), z.std((0, 2, 3, 4)))
+        before = again()
+        self.family.whiten(self.vae, torch.zeros_like(mean), spread)
         torch.testing.assert_close(again(), before, rtol=0, atol=1e-3)          # whatever the latents reach must have got the factors
+        scaled = mean / (spread * self.family.scaling)
+        self.family.whiten(self.vae, scaled, torch.full_like(mean, 1 / self.family.scaling))
+        print(f"means taken out, up to {scaled.abs().max():.2f}; the pictures change by up to {(again() - before).abs().max():.4f}", flush=True)
 
     # 2. and 3. denoiser and text encoder
 
@@ -230,7 +242,9 @@ class Run:
         """Scenes by their index and latents [N,C,f,8,8] in fp16, drawn and encoded once."""
         count = POOL[kind]
         stage, frames = ("images", 1) if kind == "images" else ("videos", self.family.frames)
-        scenes = [picture_scene(g) if kind == "images" else clip_scene(g, i / count) for i in range(count) for g, _ in [rng(stage, 10**7 + i)]]
+        scenes = [picture_scene(g) if kind == "images" else sprites.random_scene(g) for i in range(count) for g, _ in [rng(stage, 10**7 + i)]]
+        if PLACES[self.family.name][stage][1]:
+            scenes = [centred(scene, i / count) for i, scene in enumerate(scenes)]
         path = self.folder / f"{kind}.pt"
         if path.exists():
             return scenes, torch.load(path, weights_only=True)
@@ -246,7 +260,7 @@ class Run:
 
     def denoiser_step(self, stage):
         alphas = self.family.scheduler().alphas_cumprod.float()
-        images = self.pool("images")
+        images, places = self.pool("images"), PLACES[self.family.name]
         clips = self.pool("clips") if stage == "videos" else None
         ids_of = {}
         directed = np.array([i for i, scene in enumerate(clips[0][:int(CENTRED_POOL * POOL["clips"])]) if scene.motion in FIRST_MOTIONS]) if clips else None
@@ -255,18 +269,18 @@ class Run:
             g, gt = rng(stage, number)
             of_images = clips is None or g.random() < IMAGE_SHARE
             scenes, latents = images if of_images else clips
-            if of_images:
-                chosen = g.integers(0, len(scenes), SETTINGS[self.family.name]["images"][1])
-            elif number < FIRST_STEPS:
+            if not of_images and number < FIRST_STEPS:
                 chosen = g.choice(directed, batch)
             else:
-                first, last = clip_window(number)
-                chosen = g.integers(int(first * len(scenes)), int(last * len(scenes)), batch)
+                kind = "images" if of_images else "videos"
+                first, last = window(number if kind == stage else math.inf, *places[kind])
+                chosen = g.integers(int(first * len(scenes)), int(last * len(scenes)), SETTINGS[self.family.name][kind][1])
             captions = ["" if g.random() < CAPTION_DROP else sprites.caption(scenes[i], not of_images, g) for i in chosen]
             new = [c for c in dict.fromkeys(captions) if c not in ids_of]
             ids_of.update(zip(new, token_ids(self.tokenizer, new)) if new else ())
             clean = latents[torch.from_numpy(chosen)].float()
-            high = not of_images and torch.rand(len(chosen), generator=gt) < HIGH_NOISE_SHARE
+            share = IMAGES_HIGH_NOISE_SHARE[self.family.name] if of_images else HIGH_NOISE_SHARE
+            high = share > 0 and torch.rand(len(chosen), generator=gt) < share
             t = torch.randint(0, 1000, (len(chosen),), generator=gt)
             t = torch.where(torch.as_tensor(high), HIGH_NOISE + t * (1000 - HIGH_NOISE) // 1000, t)
             noise = torch.randn(clean.shape, generator=gt)
@@ -282,7 +296,13 @@ class Run:
         if self.stage == "autoencoder":
             if not self.run("autoencoder", self.autoencoder_step, decay=.7):
                 return
-            self.whiten()
+            self.begin("decoder")
+            self.save()
+        if self.stage == "decoder":
+            if self.step == 0:
+                self.whiten()
+            if not self.run("decoder", self.autoencoder_step, decay=.7):
+                return
             self.begin("images")
             self.save()
         if self.stage == "images":
