@@ -6,11 +6,11 @@
 #include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
 #include <set>
 #include <utility>
 
+#include "jointtuner/adapter/trainable_rank.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/generator.h"
 #include "jointtuner/base/shape.h"
@@ -24,11 +24,6 @@ void check_sites(const std::vector<Site>& sites, int64_t rank) {
   std::set<std::string> paths;
   for (const Site& site : sites) {
     if (!paths.insert(site.path).second) throw Error(fmt::format("adapters: the site {} occurs twice", site.path));
-    const int64_t largest = std::min(site.in_features, site.out_features);
-    if (rank > largest) {
-      throw Error(fmt::format("rank {} is too large for the site {} with {} inputs and {} outputs; choose at most {}",
-                              rank, site.path, site.in_features, site.out_features, largest));
-    }
   }
 }
 
@@ -86,6 +81,7 @@ void AdapterSet::initialize(uint64_t seed, const std::string& gate_init) {
   if (gate_init != "normal" && gate_init != "uniform") {
     throw Error(fmt::format("gate_init: expected normal or uniform, found \"{}\"", gate_init));
   }
+  check_trainable_rank(sites_, rank_);
   const at::NoGradGuard no_grad;
   const auto rank = static_cast<double>(rank_);
   for (size_t i = 0; i < sites_.size(); ++i) {

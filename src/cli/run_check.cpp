@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "facts.h"
+#include "jointtuner/adapter/trainable_rank.h"
 #include "jointtuner/backbone/skeleton.h"
 #include "jointtuner/backbone/text_encoder.h"
 #include "jointtuner/base/device.h"
@@ -73,7 +74,8 @@ class Check {
   void look_at_sites() {
     const inject::GraphProgram program(*bundle_, at::kCPU, {.gated = config_.adapter.gate});
     const auto& [rank, gate] = std::pair(config_.adapter.rank, config_.adapter.gate);
-    const adapter::AdapterSet adapters(program.sites(), rank, gate, at::kCPU);  // throws when the rank is too large
+    adapter::check_trainable_rank(program.sites(), rank);
+    const adapter::AdapterSet adapters(program.sites(), rank, gate, at::kCPU);
     line("adapters  rank {}, {}, {} sites, {} parameters", rank,
          gate ? "gated by " + config_.adapter.gate_pooling : std::string("plain LoRA"), adapters.size(),
          grouped(adapters.parameters()));

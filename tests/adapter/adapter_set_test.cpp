@@ -180,10 +180,11 @@ TEST(AdapterSet, names_the_first_tensor_that_is_not_finite) {
 }
 
 TEST(AdapterSet, refuses_what_cannot_be) {
-  EXPECT_ERROR(AdapterSet(list_sites(), 5, true, at::kCPU), Error,
-               "rank 5 is too large for the site mid_block.ff.net.2", "4 inputs and 10 outputs; choose at most 4");
-  EXPECT_NO_THROW(AdapterSet(list_sites(), 4, true, at::kCPU));
-  EXPECT_ERROR(AdapterSet({{"narrow", "", 10, 2}}, 3, true, at::kCPU), Error,
+  AdapterSet joined(list_sites(), 5, true, at::kCPU);  // of ranks 3 and 2: can be used, but not begun
+  EXPECT_ERROR(joined.initialize(0, "normal"), Error, "rank 5 is too large for the site mid_block.ff.net.2",
+               "4 inputs and 10 outputs; choose at most 4");
+  EXPECT_NO_THROW(AdapterSet(list_sites(), 4, true, at::kCPU).initialize(0, "normal"));
+  EXPECT_ERROR(AdapterSet({{"narrow", "", 10, 2}}, 3, true, at::kCPU).initialize(0, "normal"), Error,
                "10 inputs and 2 outputs; choose at most 2");
   EXPECT_ERROR(AdapterSet(list_sites(), 0, true, at::kCPU), Error, "expected a rank of at least 1, found 0");
   EXPECT_ERROR(AdapterSet({}, 1, true, at::kCPU), Error, "at least one site");

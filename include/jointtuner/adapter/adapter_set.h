@@ -38,7 +38,7 @@ struct SiteAdapter {
 class AdapterSet {
  public:
   /// All-zero adapters of rank `rank` for `sites`, kept in the given order; without `gated` this is plain LoRA.
-  /// Throws Error: no sites; two sites with one path; rank below 1; rank above min(K, M) of a site, naming that site.
+  /// Throws Error: no sites; two sites with one path; rank below 1.
   AdapterSet(std::vector<Site> sites, int64_t rank, bool gated, at::Device device);
 
   AdapterSet(AdapterSet&&) noexcept = default;
@@ -50,7 +50,7 @@ class AdapterSet {
   /// Initial values: U = 0, so that the adapted model equals the frozen one bit for bit; D ~ N(0, (1/R)^2), then G from
   /// the same generator(seed, 0, "adapter/<site path>"): `gate_init` "normal": N(0, (1/R)^2); "uniform":
   /// U(-1/sqrt(K), 1/sqrt(K)). D = randn [R,K] / R; G = randn [1,K] / R or (2 * rand [1,K] - 1) / sqrt(K), all fp32.
-  /// Throws Error for another `gate_init`.
+  /// Throws Error for another `gate_init` and for a rank that is not worth training (trainable_rank.h).
   void initialize(uint64_t seed, const std::string& gate_init);
 
   const std::vector<Site>& sites() const { return sites_; }

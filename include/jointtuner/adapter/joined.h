@@ -11,7 +11,7 @@
 namespace jointtuner::adapter {
 
 /// The sum of both as a set of rank Ra + Rb whose factor is scale_a; fp32, on the device of `a`, in its order of sites.
-/// Throws Error: a set is gated, scale_a is 0, the sites differ (named), or Ra + Rb above min(K, M) of a site.
+/// Throws Error: a set is gated, scale_a is 0, or the sites differ (named).
 AdapterSet joined(const AdapterSet& a, double scale_a, const AdapterSet& b, double scale_b);
 
 }  // namespace jointtuner::adapter
