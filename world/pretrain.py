@@ -33,7 +33,7 @@ STAGES = ("autoencoder", "decoder", "images", "videos")
 STREAMS = dict(autoencoder=1000, images=1001, videos=1002, decoder=1003)         # of random numbers
 # steps of each stage, samples a step, largest learning rate
 SETTINGS = {"unet3d": dict(autoencoder=(4000, 32, 2e-3), decoder=(0, 0, 0), images=(3500, 64, 1.5e-3), videos=(3000, 12, 1e-3)),
-            "cogvideox": dict(autoencoder=(2400, 8, 2e-3), decoder=(200, 8, 5e-4), images=(4000, 32, 1e-3), videos=(3000, 12, 1e-3))}
+            "cogvideox": dict(autoencoder=(2400, 8, 2e-3), decoder=(200, 8, 5e-4), images=(8000, 32, 2e-3), videos=(3000, 12, 1e-3))}
 POOL = dict(images=30000, clips=8000)
 IMAGE_SHARE = .12            # of the samples' steps in the last stage
 # Where a sprite is depends on motion word x frame x direction: no two of these three tell anything alone, so that a loss over all
@@ -42,9 +42,11 @@ IMAGE_SHARE = .12            # of the samples' steps in the last stage
 FIRST_MOTIONS, FIRST_STEPS = ("left", "right", "up", "down"), 400
 # Shape is shape word x place in the same way. A UNet finds it without help; a DiT does not (160,000 pictures anywhere left shape at
 # chance, with colours at 85 %; 20,000 in the middle bound it).
-# Steps until which samples are centred, and from which on they are anywhere:
-PLACES = {"unet3d": dict(images=(0, 0), videos=(1200, 2200)), "cogvideox": dict(images=(600, 2400), videos=(1200, 2200))}
-CENTRED_POOL, SPREAD_POOL = .25, .5                # shares of the pool where they are: centred, then ever less so, then anywhere
+# So a pool begins with samples in the middle and ends with samples anywhere (clip_place, picture_place), and up to a step only its
+# beginning is drawn from: (step, share) of the corners, in between on a line; from the last on only what lies behind it.
+CLIP_WINDOW = ((1200, .25), (2200, .5))
+PICTURE_WINDOW = {"unet3d": (), "cogvideox": ((600, .2), (1800, .5), (3000, .7))}
+LATENT = 4                                         # pixels
 HIGH_NOISE, HIGH_NOISE_SHARE = 750, .75            # motion is decided in the first fifth of sampling: most clips are trained there
 IMAGES_HIGH_NOISE_SHARE = {"unet3d": 0, "cogvideox": .5}          # sixteen channels show through noise what four do not: the caption decides earlier
 CAPTION_DROP = .1
@@ -63,21 +65,37 @@ def picture_scene(g):
     return sprites.dataclasses.replace(scene, radius=float(g.uniform(4.5, 8.5)))
 
 
-def centred(scene, share):
-    """The scene, as far from the middle as samples are at that share (0..1) of a pool."""
-    spread = min(1, max(0, (share - CENTRED_POOL) / (SPREAD_POOL - CENTRED_POOL)))
+def clip_place(scene, share):
+    """The scene where clips are at that share (0..1) of the pool: in the middle, then further out."""
+    (_, middle), (_, anywhere) = CLIP_WINDOW
+    spread = float(np.interp(share, (middle, anywhere), (0, 1)))
     return sprites.dataclasses.replace(scene, shift=tuple(spread * s for s in scene.shift))
 
 
-def window(step, until, anywhere):
+def picture_place(scene, share, stops):
+    """As clip_place, but first out on the grid of the latents, where a token looks the same wherever it is, then off it."""
+    if not stops:
+        return scene
+    middle, grid, anywhere = (s for _, s in stops)
+    spread, off_grid = float(np.interp(share, (middle, grid), (0, 1))), float(np.interp(share, (grid, anywhere), (0, 1)))
+    room = sprites.SIZE / 2 - 1.1 * scene.radius
+
+    def moved(shift):
+        pixels = spread * shift * room
+        nearest = LATENT * round(pixels / LATENT)
+        if abs(nearest) > room:
+            nearest -= math.copysign(LATENT, nearest)
+        return (nearest + off_grid * (pixels - nearest)) / room
+
+    return sprites.dataclasses.replace(scene, shift=tuple(map(moved, scene.shift)))
+
+
+def window(step, stops):
     """Which part of a pool the step draws from, 0..1."""
-    if anywhere == 0:
+    if not stops:
         return 0, 1
-    if step < until:
-        return 0, CENTRED_POOL
-    if step < anywhere:
-        return 0, CENTRED_POOL + (SPREAD_POOL - CENTRED_POOL) * (step - until) / (anywhere - until)
-    return SPREAD_POOL, 1
+    steps, shares = zip(*stops)
+    return (0, float(np.interp(step, steps, shares))) if step < steps[-1] else (shares[-1], 1)
 
 
 def learning_rate(step, steps, largest, decay):
@@ -242,9 +260,9 @@ class Run:
         """Scenes by their index and latents [N,C,f,8,8] in fp16, drawn and encoded once."""
         count = POOL[kind]
         stage, frames = ("images", 1) if kind == "images" else ("videos", self.family.frames)
-        scenes = [picture_scene(g) if kind == "images" else sprites.random_scene(g) for i in range(count) for g, _ in [rng(stage, 10**7 + i)]]
-        if PLACES[self.family.name][stage][1]:
-            scenes = [centred(scene, i / count) for i, scene in enumerate(scenes)]
+        stops = PICTURE_WINDOW[self.family.name]
+        scenes = [picture_place(picture_scene(g), i / count, stops) if kind == "images" else clip_place(sprites.random_scene(g), i / count)
+                  for i in range(count) for g, _ in [rng(stage, 10**7 + i)]]
         path = self.folder / f"{kind}.pt"
         if path.exists():
             return scenes, torch.load(path, weights_only=True)
@@ -260,10 +278,10 @@ class Run:
 
     def denoiser_step(self, stage):
         alphas = self.family.scheduler().alphas_cumprod.float()
-        images, places = self.pool("images"), PLACES[self.family.name]
+        images, windows = self.pool("images"), dict(images=PICTURE_WINDOW[self.family.name], videos=CLIP_WINDOW)
         clips = self.pool("clips") if stage == "videos" else None
         ids_of = {}
-        directed = np.array([i for i, scene in enumerate(clips[0][:int(CENTRED_POOL * POOL["clips"])]) if scene.motion in FIRST_MOTIONS]) if clips else None
+        directed = np.array([i for i, scene in enumerate(clips[0][:int(CLIP_WINDOW[0][1] * POOL["clips"])]) if scene.motion in FIRST_MOTIONS]) if clips else None
 
         def step(number, batch, rate):
             g, gt = rng(stage, number)
@@ -273,7 +291,7 @@ class Run:
                 chosen = g.choice(directed, batch)
             else:
                 kind = "images" if of_images else "videos"
-                first, last = window(number if kind == stage else math.inf, *places[kind])
+                first, last = window(number if kind == stage else math.inf, windows[kind])
                 chosen = g.integers(int(first * len(scenes)), int(last * len(scenes)), SETTINGS[self.family.name][kind][1])
             captions = ["" if g.random() < CAPTION_DROP else sprites.caption(scenes[i], not of_images, g) for i in chosen]
             new = [c for c in dict.fromkeys(captions) if c not in ids_of]
