@@ -16,7 +16,7 @@ measures every video with `jointtuner evaluate world`. Call it again to go on af
   --half H        the pairs for tuning settings, the other half for testing them, or all (default all)
   --part I/N      every N-th piece of work beginning with the I-th, I from 0: for several processes or a job array
   --steps N       optimiser steps of a run (default 150: about a minute of one core; scripts/demo.sh takes 500)
-  --set a.b=v     a setting for every run, beside the method's; use another --output for each choice (repeatable)
+  --set a.b=v     a setting for every run, beside the method's (repeatable); use another --output for each choice of it or of --steps
   --output DIR    default benchmark
   --threads N     CPU threads of a process (default 1)
   --list          print the pieces of work and whether they are done, run nothing
@@ -106,14 +106,14 @@ work() {
       train run
       source=(--run "$here/run") ;;
     stages)
-      train appearance --set 'data.videos=[]' --set train.batch=2
-      train motion --set 'data.images=[]' --set train.batch=2
+      train appearance --set 'data.videos=[]'
+      train motion --set 'data.images=[]'
       rm -f "$here/both.safetensors"
       "$program" convert "$here/appearance/adapter.safetensors" "$here/both.safetensors" --join "$here/motion/adapter.safetensors" --log-level warning
       source=(--backbone "$root/bundle" --adapter "$here/both.safetensors") ;;
     *) die "world/methods.tsv: $method: unknown kind '${kind_of[$method]}'" ;;
   esac
-  "$program" sample "${source[@]}" --prompts "$references/prompts.txt" --seed 1 --seed 2 --steps 12 --output "$here/videos" --threads "$threads" --log-level warning
+  "$program" sample "${source[@]}" --prompts "$references/prompts.txt" --seed 1 --seed 2 --output "$here/videos" --threads "$threads" --log-level warning
   "$program" evaluate world --samples "$here/videos" --truth "$references/world.json" --csv "$here/scores.csv"
 }
 

@@ -65,7 +65,7 @@ run=(--config "$config" --set run.output="$demo" --set run.name=run)
 say "what the run will use"
 "$program" check "${run[@]}"
 say "what the backbone makes of the prompts before it is tuned"
-"$program" sample --backbone "$demo/bundle" --prompts "$demo/references/prompts.txt" --seed 1 --steps 12 --output "$demo/untuned"
+"$program" sample --backbone "$demo/bundle" --prompts "$demo/references/prompts.txt" --seed 1 --output "$demo/untuned"
 say "tuning"
 "$program" train "${run[@]}" --resume
 say "the same prompts and seeds with the adapter"

@@ -12,7 +12,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402
 
-STAGES = {"autoencoder": ("psnr", "psnr_clips"), "images": ("image_loss",), "videos": ("image_loss", "video_loss")}
+STAGES = {"autoencoder": ("psnr", "psnr_clips"), "decoder": ("psnr", "psnr_clips"), "images": ("image_loss",), "videos": ("image_loss", "video_loss")}
 
 
 def main():

@@ -1,5 +1,6 @@
 #!/usr/bin/env python
-"""Pretrains one of the two small pipelines from nothing: autoencoder, then one-frame samples, then clips among them.
+"""Pretrains one of the two small pipelines from nothing: autoencoder (then its decoder alone, where whitened latents ask for it), one-frame
+samples, clips among them.
 
     world/pretrain.py unet3d|cogvideox WORK [--threads 1] [--minutes 60] [--start PIPELINE]
 

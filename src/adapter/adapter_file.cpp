@@ -36,6 +36,8 @@ std::map<std::string, std::string> metadata_text(const AdapterMetadata& metadata
           {"loss_image_weight", fmt::format("{}", metadata.loss_image_weight)},
           {"loss_shift_strength", fmt::format("{}", metadata.loss_shift_strength)},
           {"loss_static_weight", fmt::format("{}", metadata.loss_static_weight)},
+          {"loss_video_timestep_shift", fmt::format("{}", metadata.loss_video_timestep_shift)},
+          {"loss_image_timestep_shift", fmt::format("{}", metadata.loss_image_timestep_shift)},
           {"family", metadata.family},
           {"denoiser_sha256", metadata.denoiser_sha256},
           {"step", fmt::format("{}", metadata.step)},
@@ -108,8 +110,10 @@ AdapterMetadata metadata_of(const Safetensors& file, const fs::path& path) {
   metadata.loss_video_weight = read.number<double>("loss_video_weight");
   metadata.loss_image_weight = read.number<double>("loss_image_weight");
   metadata.loss_shift_strength = read.number<double>("loss_shift_strength");
-  if (file.metadata.contains("loss_static_weight"))
-    metadata.loss_static_weight = read.number<double>("loss_static_weight");
+  for (const auto& [key, value] : {std::pair("loss_static_weight", &metadata.loss_static_weight),
+                                   {"loss_video_timestep_shift", &metadata.loss_video_timestep_shift},
+                                   {"loss_image_timestep_shift", &metadata.loss_image_timestep_shift}})
+    if (file.metadata.contains(key)) *value = read.number<double>(key);  // not in files from before there were such
   metadata.family = read.text("family");
   metadata.denoiser_sha256 = read.text("denoiser_sha256");
   metadata.step = read.number<int64_t>("step");

@@ -81,6 +81,8 @@ AdapterSource published_adapter(const fs::path& path, const std::string& bundle_
                                           .loss_image_weight = loss.image_weight,
                                           .loss_shift_strength = loss.shift_strength,
                                           .loss_static_weight = loss.static_weight,
+                                          .loss_video_timestep_shift = loss.video_timestep_shift,
+                                          .loss_image_timestep_shift = loss.image_timestep_shift,
                                           .family = bundle.manifest().family,
                                           .denoiser_sha256 = bundle.sha256(bundle.manifest().denoiser.file),
                                           .step = step_of(path),

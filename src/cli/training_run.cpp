@@ -33,6 +33,8 @@ adapter::AdapterMetadata adapter_metadata(const config::RunConfig& config, const
           .loss_image_weight = config.loss.image_weight,
           .loss_shift_strength = config.loss.shift_strength,
           .loss_static_weight = config.loss.static_weight,
+          .loss_video_timestep_shift = config.loss.video_timestep_shift,
+          .loss_image_timestep_shift = config.loss.image_timestep_shift,
           .family = bundle.manifest().family,
           .denoiser_sha256 = identity.denoiser_sha256,
           .step = 0,

@@ -90,8 +90,7 @@ int64_t shifted_timestep(int64_t timestep, double shift, int64_t train_timesteps
   }
   if (shift == 1) return timestep;
   const double count = static_cast<double>(train_timesteps), x = (static_cast<double>(timestep) + 0.5) / count;
-  const double moved = std::floor(count * shift * x / (1 + (shift - 1) * x));
-  return std::clamp<int64_t>(static_cast<int64_t>(moved), 0, train_timesteps - 1);
+  return static_cast<int64_t>(count * shift * x / (1 + (shift - 1) * x));  // below count, since x < 1
 }
 
 }  // namespace jointtuner::diffusion

@@ -26,6 +26,8 @@ AdapterMetadata example_metadata() {
   metadata.loss_video_weight = 10;
   metadata.loss_image_weight = 0.5;
   metadata.loss_shift_strength = 1e-7;
+  metadata.loss_video_timestep_shift = 3;
+  metadata.loss_image_timestep_shift = 0.5;
   metadata.family = "unet3d";
   metadata.denoiser_sha256 = "abc";
   metadata.step = 2000;
@@ -82,7 +84,9 @@ TEST_F(AdapterFileTest, metadata_is_written_as_stated) {
   EXPECT_EQ(contents_.metadata.at("loss_video"), "diffusion");
   EXPECT_EQ(contents_.metadata.at("step"), "2000");
   EXPECT_EQ(contents_.metadata.at("loss_static_weight"), "0");
-  EXPECT_EQ(contents_.metadata.size(), 16u);
+  EXPECT_EQ(contents_.metadata.at("loss_video_timestep_shift"), "3");
+  EXPECT_EQ(contents_.metadata.at("loss_image_timestep_shift"), "0.5");
+  EXPECT_EQ(contents_.metadata.size(), 18u);
 }
 
 TEST_F(AdapterFileTest, equal_contents_give_equal_bytes) {
@@ -182,8 +186,11 @@ TEST_F(AdapterFileTest, refuses_wrong_metadata) {
   for (const auto& [key, value] : good.metadata) {
     contents_ = good;
     contents_.metadata.erase(key);
-    if (key == "loss_static_weight") {  // files from before it was written
-      EXPECT_EQ(reload().metadata.loss_static_weight, 0);
+    if (key == "loss_static_weight" || key.ends_with("_timestep_shift")) {  // files from before these were written
+      const AdapterMetadata read = reload().metadata;
+      EXPECT_EQ(read.loss_static_weight, 0);
+      EXPECT_EQ(read.loss_video_timestep_shift, key == "loss_video_timestep_shift" ? 1 : 3);
+      EXPECT_EQ(read.loss_image_timestep_shift, key == "loss_image_timestep_shift" ? 1 : 0.5);
       continue;
     }
     EXPECT_ERROR(reload(), Error, "adapter.safetensors: ", key == "format" ? "expected an adapter file" : key);

@@ -78,8 +78,9 @@ inline ScheduleConstants cosine() {
 }
 
 /// CogVideoX: snr_shift 3 for 2B, 1 for 5B.
-inline ScheduleConstants zero_snr(double snr_shift) {  // std::string: gcc 12 warns of the inlined assignment of a literal
+inline ScheduleConstants zero_snr(double snr_shift) {
   ScheduleConstants c;
+  // std::string: gcc 12 warns of the inlined assignment of a literal.
   c.prediction_type = std::string("v");
   c.rescale_zero_snr = true;
   c.snr_shift = snr_shift;

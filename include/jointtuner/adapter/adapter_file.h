@@ -4,8 +4,8 @@
 //
 // Metadata (all values text, as safetensors asks): format "jointtuner-adapter", version "1", rank, scale, dropout,
 // gated (true|false), gate_pooling (sample|batch), loss_video (ait|diffusion|static_weighted), loss_video_weight,
-// loss_image_weight, loss_shift_strength, loss_static_weight (0 where it is missing), family, denoiser_sha256, step,
-// data_hash.
+// loss_image_weight, loss_shift_strength, loss_static_weight (0 where it is missing), loss_video_timestep_shift and
+// loss_image_timestep_shift (1 where they are missing), family, denoiser_sha256, step, data_hash.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -34,6 +34,8 @@ struct AdapterMetadata {
   double loss_image_weight = 1.0;
   double loss_shift_strength = 1.0;
   double loss_static_weight = 0.0;
+  double loss_video_timestep_shift = 1.0;
+  double loss_image_timestep_shift = 1.0;
   std::string family;           ///< bundle family, e.g. "unet3d"
   std::string denoiser_sha256;  ///< of the bundle's denoiser file; "" = unknown (imported from a published list)
   int64_t step = 0;             ///< optimiser steps done
