@@ -36,6 +36,7 @@ STREAMS = dict(autoencoder=1000, images=1001, videos=1002, decoder=1003)        
 SETTINGS = {"unet3d": dict(autoencoder=(4000, 32, 2e-3), decoder=(0, 0, 0), images=(3500, 64, 1.5e-3), videos=(3000, 12, 1e-3)),
             "cogvideox": dict(autoencoder=(2400, 8, 2e-3), decoder=(200, 8, 5e-4), images=(8000, 32, 2e-3), videos=(3000, 12, 1e-3))}
 POOL = dict(images=30000, clips=8000)
+WHITENING_CLIPS = 400        # whose latents' mean and deviation are folded away
 IMAGE_SHARE = .12            # of the samples' steps in the last stage
 # Where a sprite is depends on motion word x frame x direction: no two of these three tell anything alone, so that a loss over all
 # motions anywhere in the frame has no slope towards it (20,000 clips left motion at chance). Four motions through the frame's middle
@@ -48,8 +49,11 @@ FIRST_MOTIONS, FIRST_STEPS = ("left", "right", "up", "down"), 400
 CLIP_WINDOW = ((1200, .25), (2200, .5))
 PICTURE_WINDOW = {"unet3d": (), "cogvideox": ((600, .2), (1800, .5), (3000, .7))}
 LATENT = 4                                         # pixels
-HIGH_NOISE, HIGH_NOISE_SHARE = 750, .75            # motion is decided in the first fifth of sampling: most clips are trained there
-IMAGES_HIGH_NOISE_SHARE = {"unet3d": 0, "cogvideox": .5}          # sixteen channels show through noise what four do not: the caption decides earlier
+CLIP_NOISE = (.75, 750, 1000)                      # share, from, to: motion is decided in the first fifth of sampling
+# Which timesteps pictures are trained at more than evenly, by the first step: (step, share, from, to). Sixteen channels show through
+# noise what four do not, so the caption decides shapes between t = 800, where it is known by then where the sprite is, and 450, where
+# one sees it anyway. In the middle of the frame it decides from the first.
+PICTURE_NOISE = {"unet3d": ((0, 0, 0, 1000),), "cogvideox": ((0, .5, 750, 1000), (4290, .75, 450, 800))}
 CAPTION_DROP = .1
 EMA = .998
 
@@ -99,6 +103,11 @@ def window(step, stops):
     return (0, float(np.interp(step, steps, shares))) if step < steps[-1] else (shares[-1], 1)
 
 
+def noise_band(step, bands):
+    """(share, from, to) of that step."""
+    return [band for first, *band in bands if first <= step][-1]
+
+
 def learning_rate(step, steps, largest, decay):
     """Warm-up of 100 steps, flat, then straight down to 2 % over the last part `decay` of the stage."""
     left = (steps - step) / (steps * decay) if decay else 1
@@ -120,9 +129,7 @@ class Run:
             if family.name == "cogvideox":          # 3-D convolutions over whole clips
                 multiply_in_bfloat16(self.vae)
         self.stop_at = time.monotonic() + 60 * minutes
-        self.stopped = False
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stop_at", 0))
-        self.log = (self.folder / "log.jsonl").open("a")
         self.stage, self.step, self.optimiser, self.averages, self.seconds = STAGES[0], 0, None, None, 0.
         state = self.folder / "state.pt"
         self.loaded = torch.load(state, weights_only=True) if state.exists() else self.begun(start) if start else None
@@ -204,7 +211,8 @@ class Run:
                 reported = now
                 line = dict(stage=stage, step=self.step, seconds=round(self.seconds), **{k: round(t / m, 5) for k, (t, m) in sums.items()})
                 print(json.dumps(line), flush=True)
-                print(json.dumps(line), file=self.log, flush=True)
+                with (self.folder / "log.jsonl").open("a") as log:
+                    print(json.dumps(line), file=log)
                 sums = {}
             if now > self.stop_at:
                 self.seconds += now - reported
@@ -243,7 +251,7 @@ class Run:
     def whiten(self):
         g, _ = rng("autoencoder", 10**6)
         frames = self.family.frames
-        z = [self.family.encode(self.vae, torch.stack([sprites.render(sprites.random_scene(g), frames) for _ in range(50)]))[0] for _ in range(8)]
+        z = [self.family.encode(self.vae, torch.stack([sprites.render(sprites.random_scene(g), frames) for _ in range(50)]))[0] for _ in range(WHITENING_CLIPS // 50)]
         clips = torch.stack([sprites.render(sprites.random_scene(g), frames) for _ in range(4)])
         mean, spread = (f(torch.cat(z), (0, 2, 3, 4)) for f in (torch.mean, torch.std))
         again = lambda: self.family.decode(self.vae, self.family.encode(self.vae, clips)[0])
@@ -287,21 +295,20 @@ class Run:
         def step(number, batch, rate):
             g, gt = rng(stage, number)
             of_images = clips is None or g.random() < IMAGE_SHARE
-            scenes, latents = images if of_images else clips
+            kind, (scenes, latents) = ("images", images) if of_images else ("videos", clips)
             if not of_images and number < FIRST_STEPS:
                 chosen = g.choice(directed, batch)
             else:
-                kind = "images" if of_images else "videos"
                 first, last = window(number if kind == stage else math.inf, windows[kind])
                 chosen = g.integers(int(first * len(scenes)), int(last * len(scenes)), SETTINGS[self.family.name][kind][1])
             captions = ["" if g.random() < CAPTION_DROP else sprites.caption(scenes[i], not of_images, g) for i in chosen]
             new = [c for c in dict.fromkeys(captions) if c not in ids_of]
             ids_of.update(zip(new, token_ids(self.tokenizer, new)) if new else ())
             clean = latents[torch.from_numpy(chosen)].float()
-            share = IMAGES_HIGH_NOISE_SHARE[self.family.name] if of_images else HIGH_NOISE_SHARE
-            high = share > 0 and torch.rand(len(chosen), generator=gt) < share
+            share, low, high = noise_band(number if kind == stage else math.inf, PICTURE_NOISE[self.family.name]) if of_images else CLIP_NOISE
+            within = share > 0 and torch.rand(len(chosen), generator=gt) < share
             t = torch.randint(0, 1000, (len(chosen),), generator=gt)
-            t = torch.where(torch.as_tensor(high), HIGH_NOISE + t * (1000 - HIGH_NOISE) // 1000, t)
+            t = torch.where(torch.as_tensor(within), low + t * (high - low) // 1000, t)
             noise = torch.randn(clean.shape, generator=gt)
             signal_, spread = (x.view(-1, 1, 1, 1, 1) for x in (alphas[t].sqrt(), (1 - alphas[t]).sqrt()))
             states = self.text(torch.stack([ids_of[c] for c in captions]))[0]
