@@ -44,18 +44,20 @@ def load(family, path):
 
 @torch.no_grad()
 def sample(family, models, captions, latent_frames, steps, guidance, seed):
-    """DDIM with v prediction, trailing steps: [B,F,3,32,32] in 0..1."""
+    """With the pipeline's own scheduler (UNet3D: DDIM, CogVideoX: DPM++ SDE) as its diffusers pipeline calls it: [B,F,3,32,32] in 0..1."""
     tokenizer, denoiser, vae, text = models
     states = text(token_ids(tokenizer, [""] * len(captions) + captions))[0]
-    alphas = torch.cat([family.scheduler().alphas_cumprod.float(), torch.ones(1)])          # index -1: clean
-    z = torch.randn(len(captions), family.channels, latent_frames, 8, 8, generator=torch.Generator().manual_seed(seed))
-    times = [round(1000 - i * 1000 / steps) - 1 for i in range(steps)]
-    for t, after in zip(times, [*times[1:], -1]):
-        plain, asked = family.predict(denoiser, torch.cat([z, z]), torch.full((2 * len(z),), t), states).chunk(2)
+    scheduler, g, clean, before = family.scheduler(), torch.Generator().manual_seed(seed), None, None
+    scheduler.set_timesteps(steps)
+    z = torch.randn(len(captions), family.channels, latent_frames, 8, 8, generator=g)
+    for t in scheduler.timesteps:
+        plain, asked = family.predict(denoiser, torch.cat([z, z]), t.expand(2 * len(z)), states).chunk(2)
         v = plain + guidance * (asked - plain)
-        clean = alphas[t].sqrt() * z - (1 - alphas[t]).sqrt() * v
-        noise = alphas[t].sqrt() * v + (1 - alphas[t]).sqrt() * z
-        z = alphas[after].sqrt() * clean + (1 - alphas[after]).sqrt() * noise
+        if family.name == "cogvideox":
+            z, clean = scheduler.step(v, clean, t, before, z, generator=g, return_dict=False)
+            before = t
+        else:
+            z = scheduler.step(v, t, z, return_dict=False)[0]
     return family.decode(vae, z / family.scaling).clamp(0, 1)
 
 

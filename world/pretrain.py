@@ -34,7 +34,7 @@ STAGES = ("autoencoder", "decoder", "images", "videos")
 STREAMS = dict(autoencoder=1000, images=1001, videos=1002, decoder=1003)         # of random numbers
 # steps of each stage, samples a step, largest learning rate
 SETTINGS = {"unet3d": dict(autoencoder=(4000, 32, 2e-3), decoder=(0, 0, 0), images=(3500, 64, 1.5e-3), videos=(3000, 12, 1e-3)),
-            "cogvideox": dict(autoencoder=(2400, 8, 2e-3), decoder=(200, 8, 5e-4), images=(8000, 32, 2e-3), videos=(3000, 12, 1e-3))}
+            "cogvideox": dict(autoencoder=(2400, 8, 2e-3), decoder=(200, 8, 5e-4), images=(6500, 32, 2e-3), videos=(10000, 12, 1e-3))}
 POOL = dict(images=30000, clips=8000)
 WHITENING_CLIPS = 400        # whose latents' mean and deviation are folded away
 IMAGE_SHARE = .12            # of the samples' steps in the last stage
@@ -49,10 +49,10 @@ FIRST_MOTIONS, FIRST_STEPS = ("left", "right", "up", "down"), 400
 CLIP_WINDOW = ((1200, .25), (2200, .5))
 PICTURE_WINDOW = {"unet3d": (), "cogvideox": ((600, .2), (1800, .5), (3000, .7))}
 LATENT = 4                                         # pixels
-CLIP_NOISE = (.75, 750, 1000)                      # share, from, to: motion is decided in the first fifth of sampling
-# Which timesteps pictures are trained at more than evenly, by the first step: (step, share, from, to). Sixteen channels show through
-# noise what four do not, so the caption decides shapes between t = 800, where it is known by then where the sprite is, and 450, where
-# one sees it anyway. In the middle of the frame it decides from the first.
+# The timesteps that are trained more than evenly: (from this step on, share of the samples, from t, to t). Motion is decided in the first
+# fifth of sampling. Sixteen channels show through noise what four do not: for the DiT the caption decides a shape between t = 800, where
+# it is known where the sprite is, and 450, where one sees it; in the middle of the frame it decides from the first.
+CLIP_NOISE = {"unet3d": ((0, .75, 750, 1000),), "cogvideox": ((0, .75, 750, 1000), (1200, .75, 450, 1000), (4000, .75, 300, 900))}
 PICTURE_NOISE = {"unet3d": ((0, 0, 0, 1000),), "cogvideox": ((0, .5, 750, 1000), (4290, .75, 450, 800))}
 CAPTION_DROP = .1
 EMA = .998
@@ -287,7 +287,9 @@ class Run:
 
     def denoiser_step(self, stage):
         alphas = self.family.scheduler().alphas_cumprod.float()
-        images, windows = self.pool("images"), dict(images=PICTURE_WINDOW[self.family.name], videos=CLIP_WINDOW)
+        name = self.family.name
+        windows, bands = dict(images=PICTURE_WINDOW[name], videos=CLIP_WINDOW), dict(images=PICTURE_NOISE[name], videos=CLIP_NOISE[name])
+        images = self.pool("images")
         clips = self.pool("clips") if stage == "videos" else None
         ids_of = {}
         directed = np.array([i for i, scene in enumerate(clips[0][:int(CLIP_WINDOW[0][1] * POOL["clips"])]) if scene.motion in FIRST_MOTIONS]) if clips else None
@@ -296,16 +298,17 @@ class Run:
             g, gt = rng(stage, number)
             of_images = clips is None or g.random() < IMAGE_SHARE
             kind, (scenes, latents) = ("images", images) if of_images else ("videos", clips)
+            progress = number if kind == stage else math.inf
             if not of_images and number < FIRST_STEPS:
                 chosen = g.choice(directed, batch)
             else:
-                first, last = window(number if kind == stage else math.inf, windows[kind])
-                chosen = g.integers(int(first * len(scenes)), int(last * len(scenes)), SETTINGS[self.family.name][kind][1])
+                first, last = window(progress, windows[kind])
+                chosen = g.integers(int(first * len(scenes)), int(last * len(scenes)), SETTINGS[name][kind][1])
             captions = ["" if g.random() < CAPTION_DROP else sprites.caption(scenes[i], not of_images, g) for i in chosen]
             new = [c for c in dict.fromkeys(captions) if c not in ids_of]
             ids_of.update(zip(new, token_ids(self.tokenizer, new)) if new else ())
             clean = latents[torch.from_numpy(chosen)].float()
-            share, low, high = noise_band(number if kind == stage else math.inf, PICTURE_NOISE[self.family.name]) if of_images else CLIP_NOISE
+            share, low, high = noise_band(progress, bands[kind])
             within = share > 0 and torch.rand(len(chosen), generator=gt) < share
             t = torch.randint(0, 1000, (len(chosen),), generator=gt)
             t = torch.where(torch.as_tensor(within), low + t * (high - low) // 1000, t)

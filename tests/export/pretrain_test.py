@@ -29,7 +29,8 @@ SHORT = dict(
               "cogvideox": dict(autoencoder=(1, 2, 2e-3), decoder=(1, 2, 5e-4), images=(2, 4, 1e-3), videos=(3, 2, 1e-3))},
     POOL=dict(images=40, clips=60), WHITENING_CLIPS=50, CLIP_WINDOW=((1, .25), (2, .5)), FIRST_STEPS=1,
     PICTURE_WINDOW={"unet3d": (), "cogvideox": ((0, .2), (1, .5), (2, .7))},
-    PICTURE_NOISE={"unet3d": ((0, 0, 0, 1000),), "cogvideox": ((0, .5, 750, 1000), (1, .75, 450, 800))})
+    PICTURE_NOISE={"unet3d": ((0, 0, 0, 1000),), "cogvideox": ((0, .5, 750, 1000), (1, .75, 450, 800))},
+    CLIP_NOISE={"unet3d": ((0, .75, 750, 1000),), "cogvideox": ((0, .75, 750, 1000), (1, .75, 450, 1000))})
 
 
 def run(family, work, minutes=1e9, start=None):
