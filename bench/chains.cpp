@@ -25,17 +25,17 @@ constexpr int64_t kSeed = 11, kSite = 3, kBatch = 2;
 constexpr int64_t kTokens = 2048, kWidth = 320, kRank = 32;                  // a sample's tokens; K = M
 constexpr int64_t kChannels = 4, kFrames = 16, kHeight = 48, kBreadth = 48;  // of the latents
 
-Tensor draw(at::IntArrayRef sizes, const char* name, at::ScalarType dtype) {
-  return normal_draw(sizes, generator(0, 0, name)).to(dtype);
+Tensor draw(at::IntArrayRef sizes, const char* name, const at::TensorOptions& kind) {
+  return normal_draw(sizes, generator(0, 0, name)).to(kind);
 }
 
-Tensor latents(const char* name, at::ScalarType dtype) {
-  return draw({kBatch, kChannels, kFrames, kHeight, kBreadth}, name, dtype);
+Tensor latents(const char* name, const at::TensorOptions& kind) {
+  return draw({kBatch, kChannels, kFrames, kHeight, kBreadth}, name, kind);
 }
 
 /// A backward pass alone: the forward pass runs here, and its graph is kept.
 std::function<void()> backward(const Tensor& output, const Tensors& leaves) {
-  const Tensor arriving = draw(output.sizes(), "gradient", output.scalar_type());
+  const Tensor arriving = draw(output.sizes(), "gradient", output.options());
   return [=] { torch::autograd::grad({output}, leaves, {arriving}, /*retain_graph=*/true); };
 }
 
@@ -121,9 +121,10 @@ Pair pointwise(const char* name, const Tensor& like, double chain, double fused,
 }
 
 /// Dropout 2 and a mask, gate 2, scale 2, sum 3; fused: update in, y in and out.
-Pair update_pair(at::ScalarType dtype) {
-  const Tensor y = draw({kBatch, kTokens, kWidth}, "y", dtype), update = draw(y.sizes(), "update", dtype);
-  const Tensor gate = draw({kBatch}, "gate", at::kFloat).sigmoid(), half_gate = gate.to(dtype).view({kBatch, 1, 1});
+Pair update_pair(const at::TensorOptions& kind) {
+  const Tensor y = draw({kBatch, kTokens, kWidth}, "y", kind), update = draw(y.sizes(), "update", kind);
+  const Tensor gate = draw({kBatch}, "gate", kind.dtype(at::kFloat)).sigmoid();
+  const Tensor half_gate = gate.to(kind).view({kBatch, 1, 1});
   const auto chain = [=] {
     const Tensor dropped = std::get<0>(at::native_dropout(update, kDropout, true));
     return y + dropped * half_gate * kScale;
@@ -134,33 +135,33 @@ Pair update_pair(at::ScalarType dtype) {
 }
 
 struct LossInputs {
-  explicit LossInputs(at::ScalarType dtype)
-      : prediction(latents("prediction", dtype).requires_grad_(true)),
-        target(latents("target", dtype)),
-        shift(draw({kBatch, 1, 1, kHeight, kBreadth}, "shift", dtype)) {}
+  explicit LossInputs(const at::TensorOptions& kind)
+      : prediction(latents("prediction", kind).requires_grad_(true)),
+        target(latents("target", kind)),
+        shift(draw({kBatch, 1, 1, kHeight, kBreadth}, "shift", kind)) {}
   Tensor chain() const { return (prediction + shift * kStrength - target).square().mean(); }
   Tensor fused() const { return kernels::shifted_mse(prediction, target, shift, kStrength); }
   Tensor prediction, target, shift;
 };
 
 /// Shift 2, target 3, square 2, mean 1; fused: two in.
-Pair loss_pair(at::ScalarType dtype) {
-  const LossInputs in(dtype);
+Pair loss_pair(const at::TensorOptions& kind) {
+  const LossInputs in(kind);
   return pointwise(
       "shifted_mse", in.target, 8, 2, [=] { in.chain(); }, [=] { in.fused(); });
 }
 
 /// Spread 1, r to the first power 2, doubled 2, product 3; fused: two in, one out.
-Pair loss_backward_pair(at::ScalarType dtype) {
-  const LossInputs in(dtype);
+Pair loss_backward_pair(const at::TensorOptions& kind) {
+  const LossInputs in(kind);
   return pointwise("shifted_mse backward", in.target, 8, 3, backward(in.chain(), {in.prediction}),
                    backward(in.fused(), {in.prediction}));
 }
 
 /// DDIM with guidance 7.5: guidance 3 + 2 + 3, x0 2 + 3 + 2, clip 2, next 2 + 2 + 3; fused: three in, two out.
-Pair step_pair(at::ScalarType dtype) {
-  const Tensor x = latents("latents", dtype), conditional = latents("conditional", dtype);
-  const Tensor unconditional = latents("unconditional", dtype);
+Pair step_pair(const at::TensorOptions& kind) {
+  const Tensor x = latents("latents", kind), conditional = latents("conditional", kind);
+  const Tensor unconditional = latents("unconditional", kind);
   const double a = 0.4, next_a = 0.5;
   const auto chain = [=] {
     const Tensor predicted = unconditional + (conditional - unconditional) * 7.5;
@@ -174,13 +175,13 @@ Pair step_pair(at::ScalarType dtype) {
 }
 
 /// Each product 2, each sum 3; fused: two in, one or two out.
-std::vector<Pair> noise_pairs(at::ScalarType dtype) {
-  const Tensor x0 = latents("latents", dtype), noise = latents("noise", dtype);
-  const Tensor timestep = at::arange(kBatch, at::kLong).mul(300).add(17);
-  const Tensor table = at::arange(1, 1001, at::TensorOptions().dtype(at::kFloat)).mul(-0.003).exp();
+std::vector<Pair> noise_pairs(const at::TensorOptions& kind) {
+  const Tensor x0 = latents("latents", kind), noise = latents("noise", kind);
+  const Tensor timestep = at::arange(kBatch, kind.dtype(at::kLong)).mul(300).add(17);
+  const Tensor table = at::arange(1, 1001, kind.dtype(at::kFloat)).mul(-0.003).exp();
   const auto amplitudes = [=] {
     const Tensor a = table.index_select(0, timestep).view({kBatch, 1, 1, 1, 1});
-    return std::pair{a.sqrt().to(dtype), (1 - a).sqrt().to(dtype)};
+    return std::pair{a.sqrt().to(kind), (1 - a).sqrt().to(kind)};
   };
   const auto noisy = [=] {
     const auto [signal, sigma] = amplitudes();
@@ -197,13 +198,13 @@ std::vector<Pair> noise_pairs(at::ScalarType dtype) {
 
 }  // namespace
 
-Layer::Layer(int64_t batch, int64_t tokens, int64_t in, int64_t out, int64_t rank, at::ScalarType dtype)
-    : x(draw({batch, tokens, in}, "x", dtype)),
-      weight(draw({out, in}, "weight", dtype).div(std::sqrt(in))),
-      bias(draw({out}, "bias", dtype)),
-      down(draw({rank, in}, "down", dtype).div(std::sqrt(in))),
-      up(draw({out, rank}, "up", dtype).div(std::sqrt(rank))),
-      gate(draw({1, in}, "gate", dtype).div(std::sqrt(in))) {
+Layer::Layer(int64_t batch, int64_t tokens, int64_t in, int64_t out, int64_t rank, const at::TensorOptions& kind)
+    : x(draw({batch, tokens, in}, "x", kind)),
+      weight(draw({out, in}, "weight", kind).div(std::sqrt(in))),
+      bias(draw({out}, "bias", kind)),
+      down(draw({rank, in}, "down", kind).div(std::sqrt(in))),
+      up(draw({out, rank}, "up", kind).div(std::sqrt(rank))),
+      gate(draw({1, in}, "gate", kind).div(std::sqrt(in))) {
   for (Tensor* leaf : {&x, &down, &up, &gate}) leaf->requires_grad_(true);
 }
 
@@ -221,13 +222,13 @@ Tensor Layer::fused(double dropout) const {
 
 Tensor Layer::frozen() const { return at::linear(x, weight, bias); }
 
-std::vector<Pair> pairs(at::ScalarType dtype) {
-  const Layer layer(kBatch, kTokens, kWidth, kWidth, kRank, dtype);
-  std::vector<Pair> all{forward_pair(layer, 0),    forward_pair(layer, kDropout),
-                        backward_pair(layer, 0),   backward_pair(layer, kDropout),
-                        update_pair(dtype),        loss_pair(dtype),
-                        loss_backward_pair(dtype), step_pair(dtype)};
-  for (Pair& pair : noise_pairs(dtype)) all.push_back(std::move(pair));
+std::vector<Pair> pairs(const at::TensorOptions& kind) {
+  const Layer layer(kBatch, kTokens, kWidth, kWidth, kRank, kind);
+  std::vector<Pair> all{forward_pair(layer, 0),   forward_pair(layer, kDropout),
+                        backward_pair(layer, 0),  backward_pair(layer, kDropout),
+                        update_pair(kind),        loss_pair(kind),
+                        loss_backward_pair(kind), step_pair(kind)};
+  for (Pair& pair : noise_pairs(kind)) all.push_back(std::move(pair));
   return all;
 }
 

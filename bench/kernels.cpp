@@ -65,17 +65,6 @@ bool print_all_bytes() {
   return right;
 }
 
-struct Shape {
-  const char* name;
-  int64_t batch, tokens, in, out;
-};
-constexpr Shape kShapes[] = {{"ZeroScope spatial to_q, 24x24, 4 frames", 4, 576, 320, 320},
-                             {"ZeroScope temporal to_q, 24x24, 16 frames", 576, 16, 320, 320},
-                             {"ZeroScope spatial to_q, 6x6, 16 frames", 16, 36, 1280, 1280},
-                             {"CogVideoX-2B to_q, 1024 tokens", 1, 1024, 1920, 1920},
-                             {"CogVideoX-2B ff out, 256 tokens", 1, 256, 7680, 1920}};
-constexpr int64_t kRank = 32;
-
 double seconds(const Tensor& gradient, const Tensors& leaves, const std::function<Tensor()>& forward) {
   const auto began = std::chrono::steady_clock::now();
   torch::autograd::grad({forward()}, leaves, {gradient});
@@ -88,8 +77,8 @@ double median(std::vector<double> values) {
 }
 
 /// Median times of forward and backward; ratios are medians of the rounds' ratios. The three take turns.
-void print_times(const Shape& shape, double dropout, int rounds) {
-  const Layer layer(shape.batch, shape.tokens, shape.in, shape.out, kRank, at::kFloat);
+void print_times(const LayerShape& shape, double dropout, int rounds) {
+  const Layer layer(shape.batch, shape.tokens, shape.in, shape.out, kLayerRank, at::kFloat);
   const Tensor gradient = normal_draw({shape.batch, shape.tokens, shape.out}, generator(0, 0, "gradient"));
   const std::array<std::function<double()>, 3> turns{
       [&] { return seconds(gradient, layer.leaves(), [&] { return layer.fused(dropout); }); },
@@ -117,8 +106,8 @@ int run(int rounds) {
       "\nForward and backward on this CPU, ms, fp32, rank {}, {} threads, medians of {} rounds in turns.\n\n"
       "| layer | dropout | glora_linear | nn.Linear + GLoRA in ATen | frozen | to ATen | to frozen |\n"
       "|---|---|---|---|---|---|---|\n",
-      kRank, at::get_num_threads(), rounds);
-  for (const Shape& shape : kShapes)
+      kLayerRank, at::get_num_threads(), rounds);
+  for (const LayerShape& shape : kLayerShapes)
     for (const double dropout : {0.0, 0.1}) print_times(shape, dropout, rounds);
   if (!agree) std::cerr << "jointtuner_bench_kernels: a count is not what the paper says\n";
   return agree ? 0 : 1;

@@ -1,0 +1,112 @@
+// The operators on a card against what they replace: times of every pair of chains.h and of glora_linear on real
+// layers. See bench/README.md. A build with CUDA compiles this in place of kernels.cpp, whose kernels run on the CPU.
+//
+// usage: jointtuner_bench_kernels [ROUNDS]      (default 9)
+#include <ATen/cuda/CUDAContext.h>
+#include <ATen/cuda/CUDAEvent.h>
+#include <fmt/format.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+#include <array>
+#include <exception>
+#include <iostream>
+
+#include "chains.h"
+#include "jointtuner/base/device.h"
+#include "jointtuner/base/generator.h"
+
+namespace jointtuner::bench {
+namespace {
+
+constexpr int kRepeats = 20;
+
+/// Microseconds of one call on the card, from events around kRepeats of them, so with the gaps between launches.
+double microseconds(const std::function<void()>& work) {
+  at::cuda::CUDAEvent begin(cudaEventDefault), end(cudaEventDefault);
+  begin.record();
+  for (int i = 0; i < kRepeats; ++i) work();
+  end.record();
+  end.synchronize();
+  return 1000.0 * begin.elapsed_time(end) / kRepeats;
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+template <size_t N>
+struct Medians {
+  std::array<double, N> time, first_to;  ///< first_to[i]: median of the rounds' ratios of the first to the i-th
+};
+
+template <size_t N>
+Medians<N> take_turns(const std::array<std::function<void()>, N>& works, int rounds) {
+  std::array<std::vector<double>, N> times, ratios;
+  for (int round = -1; round < rounds; ++round) {  // the first warms up
+    std::array<double, N> one;
+    for (size_t i = 0; i < N; ++i) one[i] = microseconds(works[i]);
+    if (round < 0) continue;
+    for (size_t i = 0; i < N; ++i) {
+      times[i].push_back(one[i]);
+      ratios[i].push_back(one[0] / one[i]);
+    }
+  }
+  Medians<N> result;
+  for (size_t i = 0; i < N; ++i) {
+    result.time[i] = median(times[i]);
+    result.first_to[i] = median(ratios[i]);
+  }
+  return result;
+}
+
+void print_pair(const Pair& pair, const char* dtype, int rounds) {
+  const auto found = take_turns<2>({pair.fused.run, pair.chain.run}, rounds);
+  fmt::print("| {} | {} | {:.1f} | {:.1f} | {:.2f} |\n", pair.name, dtype, found.time[0], found.time[1],
+             found.first_to[1]);
+  std::fflush(stdout);
+}
+
+void print_layer(const LayerShape& shape, double dropout, const at::TensorOptions& kind, int rounds) {
+  const Layer layer(shape.batch, shape.tokens, shape.in, shape.out, kLayerRank, kind);
+  const Tensor gradient = normal_draw({shape.batch, shape.tokens, shape.out}, generator(0, 0, "gradient")).to(kind);
+  const auto pass = [&](const Tensor& y, const Tensors& leaves) { torch::autograd::grad({y}, leaves, {gradient}); };
+  const auto found =
+      take_turns<3>({[&] { pass(layer.fused(dropout), layer.leaves()); },
+                     [&] { pass(layer.plain(dropout), layer.leaves()); }, [&] { pass(layer.frozen(), {layer.x}); }},
+                    rounds);
+  fmt::print("| {} | {:g} | {:.0f} | {:.0f} | {:.0f} | {:.2f} | {:.2f} |\n", shape.name, dropout, found.time[0],
+             found.time[1], found.time[2], found.first_to[1], found.first_to[2]);
+  std::fflush(stdout);
+}
+
+void run(int rounds) {
+  const at::Device card = parse_device("cuda");
+  fmt::print("{}; microseconds a call, medians of {} rounds in turns.\n\n", at::cuda::getDeviceProperties(0)->name,
+             rounds);
+  fmt::print("| operator | dtype | jointtuner | chain of ATen operators | ratio |\n|---|---|---|---|---|\n");
+  for (const auto& [dtype, name] : {std::pair{at::kFloat, "fp32"}, std::pair{at::kHalf, "fp16"}})
+    for (const Pair& pair : pairs(at::TensorOptions(card).dtype(dtype))) print_pair(pair, name, rounds);
+  fmt::print(
+      "\nForward and backward, fp16, rank {}.\n\n"
+      "| layer | dropout | glora_linear | nn.Linear + GLoRA in ATen | frozen | to ATen | to frozen |\n"
+      "|---|---|---|---|---|---|---|\n",
+      kLayerRank);
+  for (const LayerShape& shape : kLayerShapes)
+    for (const double dropout : {0.0, 0.1})
+      print_layer(shape, dropout, at::TensorOptions(card).dtype(at::kHalf), rounds);
+}
+
+}  // namespace
+}  // namespace jointtuner::bench
+
+int main(int argc, char** argv) {
+  try {
+    jointtuner::bench::run(argc > 1 ? std::stoi(argv[1]) : 9);
+    return 0;
+  } catch (const std::exception& error) {
+    std::cerr << "jointtuner_bench_kernels: " << error.what() << '\n';
+    return 1;
+  }
+}
