@@ -4,9 +4,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 case "${1:-}" in
-  unet3d) frames=8 ;;
-  cogvideox) frames=9 ;;
+  unet3d) frames=8 steps=12 guidance=3 ;;
+  cogvideox) frames=9 steps=25 guidance=4 ;;  # its stochastic sampler needs more steps
   *) echo "usage: scripts/export_world.sh unet3d|cogvideox BUNDLE" >&2; exit 2 ;;
 esac
 [ $# -eq 2 ] || { echo "usage: scripts/export_world.sh unet3d|cogvideox BUNDLE" >&2; exit 2; }
-exec scripts/export_backbone.sh "world/pipelines/$1" "$2" --height 32 --width 32 --frames "$frames" --fps 8 --steps 12 --guidance 3 --guidance-schedule constant
+exec scripts/export_backbone.sh "world/pipelines/$1" "$2" --height 32 --width 32 --frames "$frames" --fps 8 --steps "$steps" --guidance "$guidance" --guidance-schedule constant
