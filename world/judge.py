@@ -25,7 +25,7 @@ from pipelines import FAMILIES, token_ids  # noqa: E402
 def load(family, path):
     """tokenizer, denoiser, autoencoder, text encoder in fp32."""
     if path.is_file():
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location="cpu")
         tokenizer = family.tokenizer(path.parent / "tokenizer")
         denoiser, vae, text = family.untrained(tokenizer)
         for model, name in ((denoiser, "denoiser"), (vae, "vae"), (text, "text")):

@@ -126,7 +126,7 @@ class CogVideoX:
     def predict(self, transformer, noisy, timesteps, states):
         from diffusers.models.embeddings import get_3d_rotary_pos_embed
         n, side = noisy.shape[2], noisy.shape[-1] // transformer.config.patch_size
-        rotary = get_3d_rotary_pos_embed(transformer.config.attention_head_dim, ((0, 0), (side, side)), (side, side), n)
+        rotary = get_3d_rotary_pos_embed(transformer.config.attention_head_dim, ((0, 0), (side, side)), (side, side), n, device=noisy.device)
         return transformer(noisy.transpose(1, 2), states, timesteps, image_rotary_emb=rotary).sample.transpose(1, 2)
 
     def whiten(self, vae, mean, spread):

@@ -2,7 +2,7 @@
 """Pretrains one of the two small pipelines from nothing: autoencoder (then its decoder alone, where whitened latents ask for it), one-frame
 samples, clips among them.
 
-    world/pretrain.py unet3d|cogvideox WORK [--threads 1] [--minutes 60] [--start PIPELINE]
+    world/pretrain.py unet3d|cogvideox WORK [--device cpu] [--threads 1] [--workers 0] [--minutes 60] [--start PIPELINE]
 
 Everything is kept below WORK/<family>: state.pt (written every five minutes and at the end, so the next call goes on where this
 one stopped), log.jsonl (losses; the curves), and pipeline/, the averaged weights in fp16 in diffusers layout, written whenever it
@@ -34,7 +34,7 @@ STAGES = ("autoencoder", "decoder", "images", "videos")
 STREAMS = dict(autoencoder=1000, images=1001, videos=1002, decoder=1003)         # of random numbers
 # steps of each stage, samples a step, largest learning rate
 SETTINGS = {"unet3d": dict(autoencoder=(4000, 32, 2e-3), decoder=(0, 0, 0), images=(3500, 64, 1.5e-3), videos=(3000, 12, 1e-3)),
-            "cogvideox": dict(autoencoder=(2400, 8, 2e-3), decoder=(200, 8, 5e-4), images=(6500, 32, 2e-3), videos=(10000, 12, 1e-3))}
+            "cogvideox": dict(autoencoder=(4000, 16, 2e-3), decoder=(200, 16, 5e-4), images=(6500, 32, 2e-3), videos=(10000, 12, 1e-3))}
 POOL = dict(images=30000, clips=8000)
 WHITENING_CLIPS = 400        # whose latents' mean and deviation are folded away
 IMAGE_SHARE = .12            # of the samples' steps in the last stage
@@ -55,6 +55,7 @@ LATENT = 4                                         # pixels
 CLIP_NOISE = {"unet3d": ((0, .75, 750, 1000),), "cogvideox": ((0, .75, 750, 1000), (1200, .75, 450, 1000), (4000, .75, 300, 900))}
 PICTURE_NOISE = {"unet3d": ((0, 0, 0, 1000),), "cogvideox": ((0, .5, 750, 1000), (4290, .75, 450, 800))}
 CAPTION_DROP = .1
+KNOWN_MOTIONS_SHARE = .3     # of the autoencoder's clips; the others wander: it must give back whatever moves, held-out motions too
 EMA = .998
 
 
@@ -114,17 +115,32 @@ def learning_rate(step, steps, largest, decay):
     return largest * min(1, (step + 1) / 100) * min(1, max(.02, left))
 
 
+class Drawings(torch.utils.data.Dataset):
+    """draw(i): the pictures or clips of step i, or those of a pool from the i-th on."""
+
+    def __init__(self, draw):
+        self.draw = draw
+
+    def __getitem__(self, i):
+        return self.draw(i)
+
+    def from_to(self, indices, workers):
+        """In order, drawn ahead by so many processes; by none, when they are asked for."""
+        return iter(torch.utils.data.DataLoader(self, batch_size=None, sampler=indices, num_workers=workers))
+
+
 class Run:
-    def __init__(self, family, work, minutes, stages, start=None):
-        self.family, self.folder, self.stages = family, work / family.name, stages
+    def __init__(self, family, work, minutes, stages, start=None, device="cpu", workers=0):
+        self.family, self.folder, self.stages, self.device, self.workers = family, work / family.name, stages, torch.device(device), workers
         self.folder.mkdir(parents=True, exist_ok=True)
         family.write_tokenizer(self.folder / "tokenizer")
         self.tokenizer = family.tokenizer(self.folder / "tokenizer")
         torch.manual_seed(SEED)
         self.denoiser, self.vae, self.text = family.untrained(self.tokenizer)
         for model in (self.denoiser, self.vae, self.text):
-            model.eval()                       # TemporalConvLayer has a dropout of 0.1 of its own
-        if torch.cpu._is_avx512_bf16_supported():
+            model.eval().to(self.device)       # TemporalConvLayer has a dropout of 0.1 of its own
+        torch.backends.cudnn.allow_tf32 = False          # a card's convolutions as exact as a processor's
+        if self.device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
             multiply_in_bfloat16(self.denoiser)
             if family.name == "cogvideox":          # 3-D convolutions over whole clips
                 multiply_in_bfloat16(self.vae)
@@ -132,7 +148,7 @@ class Run:
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stop_at", 0))
         self.stage, self.step, self.optimiser, self.averages, self.seconds = STAGES[0], 0, None, None, 0.
         state = self.folder / "state.pt"
-        self.loaded = torch.load(state, weights_only=True) if state.exists() else self.begun(start) if start else None
+        self.loaded = torch.load(state, weights_only=True, map_location=self.device) if state.exists() else self.begun(start) if start else None
         if self.loaded:
             for name in {"denoiser", "vae", "text"} & self.loaded.keys():
                 getattr(self, name).load_state_dict(self.loaded[name])
@@ -192,11 +208,12 @@ class Run:
         keep = min(EMA, (self.step + 1) / (self.step + 10))
         torch._foreach_lerp_(self.averages, [p.detach() for p in self.parameters], 1 - keep)
 
-    def run(self, stage, one_step, decay):
-        """False when it was told to stop before the end."""
+    def run(self, stage, steps_of, decay):
+        """steps_of() gives the function of one step. False when it was told to stop before the end."""
         if self.stages.index(stage) < self.stages.index(self.stage):
             return True
         self.begin(stage)
+        one_step = steps_of()
         steps, batch, largest = SETTINGS[self.family.name][stage]
         saved = reported = time.monotonic()
         sums, n = {}, 0
@@ -228,15 +245,25 @@ class Run:
 
     # 1. autoencoder
 
-    def autoencoder_step(self, step, batch, rate):
-        g, gt = rng(self.stage, step)
-        frames = self.family.frames if self.family.name == "cogvideox" and step % 4 else 1
-        count = batch if frames > 1 or self.family.name == "unet3d" else 4 * batch
-        scenes = [sprites.random_scene(g) if frames > 1 else picture_scene(g) for _ in range(count)]
-        clips = torch.stack([sprites.render(s, frames) for s in scenes])
+    def autoencoder_step(self):
+        clip_frames, clip_batch, stage = self.family.frames, SETTINGS[self.family.name][self.stage][1], self.stage
+
+        def draw(step):
+            g, _ = rng(stage, step)
+            if self.family.name == "unet3d" or step % 4 == 0:
+                count = clip_batch if self.family.name == "unet3d" else 4 * clip_batch
+                return torch.stack([sprites.render(picture_scene(g), 1) for _ in range(count)])
+            return torch.stack([sprites.draw(s, sprites.track(s, clip_frames) if g.random() < KNOWN_MOTIONS_SHARE else sprites.wander(s, g, clip_frames))
+                                for s in (sprites.random_scene(g) for _ in range(clip_batch))])
+
+        clips_of = Drawings(draw).from_to(range(self.step, SETTINGS[self.family.name][stage][0]), self.workers)
+        return lambda step, batch, rate: self.autoencode(next(clips_of).to(self.device), rng(stage, step)[1], rate)
+
+    def autoencode(self, clips, gt, rate):
+        frames = clips.shape[1]
         with torch.set_grad_enabled(self.stage == "autoencoder"):
             mean, logvar = self.family.encode(self.vae, clips)
-        noise = torch.randn(mean.shape, generator=gt) * .05 * mean.detach().std()
+        noise = torch.randn(mean.shape, generator=gt).to(self.device) * .05 * mean.detach().std()
         again = self.family.decode(self.vae, mean + noise)
         near = F.max_pool2d((clips.amax(2) > .6).float(), 3, 1, 1).unsqueeze(2)          # sprites are a tenth of the pixels
         weight = (1 + 6 * near) / (1 + 6 * near).mean()
@@ -251,8 +278,9 @@ class Run:
     def whiten(self):
         g, _ = rng("autoencoder", 10**6)
         frames = self.family.frames
-        z = [self.family.encode(self.vae, torch.stack([sprites.render(sprites.random_scene(g), frames) for _ in range(50)]))[0] for _ in range(WHITENING_CLIPS // 50)]
-        clips = torch.stack([sprites.render(sprites.random_scene(g), frames) for _ in range(4)])
+        z = [self.family.encode(self.vae, torch.stack([sprites.render(sprites.random_scene(g), frames) for _ in range(50)]).to(self.device))[0]
+             for _ in range(WHITENING_CLIPS // 50)]
+        clips = torch.stack([sprites.render(sprites.random_scene(g), frames) for _ in range(4)]).to(self.device)
         mean, spread = (f(torch.cat(z), (0, 2, 3, 4)) for f in (torch.mean, torch.std))
         again = lambda: self.family.decode(self.vae, self.family.encode(self.vae, clips)[0])
         before = again()
@@ -274,19 +302,16 @@ class Run:
                   for i in range(count) for g, _ in [rng(stage, 10**7 + i)]]
         path = self.folder / f"{kind}.pt"
         if path.exists():
-            return scenes, torch.load(path, weights_only=True)
+            return scenes, torch.load(path, weights_only=True, map_location=self.device)
         print(f"drawing and encoding {count} {kind}", flush=True)
-        latents = []
-        for i in range(0, count, 50):
-            clips = torch.stack([sprites.render(s, frames) for s in scenes[i:i + 50]])
-            latents.append((self.family.encode(self.vae, clips)[0] * self.family.scaling).half())
-        latents = torch.cat(latents)
+        drawn = Drawings(lambda i: torch.stack([sprites.render(s, frames) for s in scenes[i:i + 50]])).from_to(range(0, count, 50), self.workers)
+        latents = torch.cat([(self.family.encode(self.vae, clips.to(self.device))[0] * self.family.scaling).half() for clips in drawn])
         torch.save(latents, self.folder / f"{kind}.new")
         os.replace(self.folder / f"{kind}.new", path)
         return scenes, latents
 
     def denoiser_step(self, stage):
-        alphas = self.family.scheduler().alphas_cumprod.float()
+        alphas = self.family.scheduler().alphas_cumprod.float().to(self.device)
         name = self.family.name
         windows, bands = dict(images=PICTURE_WINDOW[name], videos=CLIP_WINDOW), dict(images=PICTURE_NOISE[name], videos=CLIP_NOISE[name])
         images = self.pool("images")
@@ -307,14 +332,14 @@ class Run:
             captions = ["" if g.random() < CAPTION_DROP else sprites.caption(scenes[i], not of_images, g) for i in chosen]
             new = [c for c in dict.fromkeys(captions) if c not in ids_of]
             ids_of.update(zip(new, token_ids(self.tokenizer, new)) if new else ())
-            clean = latents[torch.from_numpy(chosen)].float()
+            clean = latents[torch.from_numpy(chosen).to(self.device)].float()
             share, low, high = noise_band(progress, bands[kind])
             within = share > 0 and torch.rand(len(chosen), generator=gt) < share
             t = torch.randint(0, 1000, (len(chosen),), generator=gt)
             t = torch.where(torch.as_tensor(within), low + t * (high - low) // 1000, t)
-            noise = torch.randn(clean.shape, generator=gt)
+            t, noise = t.to(self.device), torch.randn(clean.shape, generator=gt).to(self.device)
             signal_, spread = (x.view(-1, 1, 1, 1, 1) for x in (alphas[t].sqrt(), (1 - alphas[t]).sqrt()))
-            states = self.text(torch.stack([ids_of[c] for c in captions]))[0]
+            states = self.text(torch.stack([ids_of[c] for c in captions]).to(self.device))[0]
             predicted = self.family.predict(self.denoiser, signal_ * clean + spread * noise, t, states)
             loss = F.mse_loss(predicted, signal_ * noise - spread * clean)
             self.descend(loss, rate)
@@ -335,11 +360,11 @@ class Run:
             self.begin("images")
             self.save()
         if self.stage == "images":
-            if not self.run("images", self.denoiser_step("images"), decay=0):
+            if not self.run("images", lambda: self.denoiser_step("images"), decay=0):
                 return
             self.begin("videos")
             self.save()
-        if not self.run("videos", self.denoiser_step("videos"), decay=.15):
+        if not self.run("videos", lambda: self.denoiser_step("videos"), decay=.15):
             return
         self.save()
         self.write()
@@ -350,12 +375,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("family", choices=list(FAMILIES))
     parser.add_argument("work", type=Path)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda; the same random numbers, other rounding")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=0, help="processes that draw ahead, for a card")
     parser.add_argument("--start", type=Path, help="a pipeline that this program has written, to begin from when WORK holds no state")
     parser.add_argument("--minutes", type=float, default=1e9, help="stop, resumable, after so long")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    Run(FAMILIES[arguments.family], arguments.work, arguments.minutes, STAGES, arguments.start).all()
+    Run(FAMILIES[arguments.family], arguments.work, arguments.minutes, STAGES, arguments.start, arguments.device, arguments.workers).all()
 
 
 if __name__ == "__main__":

@@ -95,6 +95,20 @@ def track(scene, frames):
     return result
 
 
+def wander(scene, g, frames):
+    """As track, but through two to five random places, on straight lines or easing in and out; in every second clip the size wanders too."""
+    corners, eases, grows = int(g.integers(2, 6)), g.random() < .5, g.random() < .5
+    at = np.linspace(0, corners - 1, frames)
+    before = np.minimum(at.astype(int), corners - 2)
+    part = (at - before)[:, None]
+    part = (1 - np.cos(np.pi * part)) / 2 if eases else part
+    points = g.uniform(-1, 1, (corners, 3))
+    line = (1 - part) * points[before] + part * points[before + 1]
+    radius = scene.radius * (1 + .4 * grows * line[:, 2])
+    room = SIZE / 2 - 1.1 * radius
+    return torch.from_numpy(np.stack([*(SIZE / 2 + line[:, i] * room for i in (0, 1)), radius], 1))
+
+
 def draw(scene, places):
     """[frames, 3, 32, 32] float32 in 0..1 of the sprite at `places` ([frames, 3]: x, y, radius); outer edges are one pixel wide."""
     axis = torch.arange(SIZE, dtype=torch.float32) + .5

@@ -127,6 +127,25 @@ class Curricula(unittest.TestCase):
         for share, expected in ((0, (0, 0)), (.25, (0, 0)), (.375, (.25, -.5)), (.5, (.5, -1)), (1, (.5, -1))):
             self.assertEqual(tuple(x + 0 for x in pretrain.clip_place(scene, share).shift), expected, share)
 
+    def test_wandering_sprites_stay_inside_and_get_about(self):
+        reached, grown = [], 0
+        for i in range(200):
+            g, _ = pretrain.rng("autoencoder", i)
+            scene = sprites.random_scene(g)
+            places = sprites.wander(scene, g, 9)
+            x, y, radius = places.T
+            for at in (x, y):
+                self.assertTrue(((at - 1.1 * radius >= -1e-9) & (at + 1.1 * radius <= sprites.SIZE + 1e-9)).all())
+            reached.append(places[:, :2].diff(dim=0).norm(dim=1).max())
+            grown += bool((radius != scene.radius).any())
+        self.assertGreater(torch.stack(reached).median(), 4)          # pixels from one frame to the next
+        self.assertTrue(60 < grown < 140)
+
+    def test_drawn_ahead_is_what_is_drawn_when_asked_for(self):
+        drawings = pretrain.Drawings(lambda i: torch.rand(2, 3, generator=torch.Generator().manual_seed(i)))
+        for one, other in zip(drawings.from_to(range(3, 9), 0), drawings.from_to(range(3, 9), 2), strict=True):
+            self.assertTrue(torch.equal(one, other))
+
     def test_learning_rate(self):
         for step, decay, expected in ((0, .5, .02), (99, .5, 2), (499, 0, 2), (500, .5, 2), (750, .5, 1), (999, .5, .04)):
             self.assertAlmostEqual(pretrain.learning_rate(step, 1000, 2, decay), expected, 9)
