@@ -5,7 +5,8 @@
 
 Writes FOLDER/videos.csv (a line a video), summary.csv and summary.md (a line a method: means over pairs of the pairs' means, with
 95 % intervals from 10,000 bootstrap samples of the pairs) and summary.png. All pairs, the tuning half and the test half are apart.
-Differences to `published` (joint GLoRA + AiT) come from the pairs that both methods have, bootstrapped together.
+Differences to `published` (joint GLoRA + AiT), and those of the last table, one setting at a time, come from the pairs that both methods
+have, bootstrapped together.
 """
 import argparse
 import csv
@@ -21,6 +22,13 @@ from draw_references import write
 SCORES = ("appearance", "motion", "contamination", "text", "validity", "joint")
 BASELINE = "published"
 HALVES = ("all", "tuning", "test")
+# (what it changes, method with it, method without it)
+CHANGES = (("timestep shift for videos", "glora_ait_batch_gate", "published"), ("gate a sample, not a batch", "glora_ait", "glora_ait_batch_gate"),
+           ("gates, with AiT", "glora_ait", "lora_ait"), ("gates, with diffusion", "glora_diffusion", "lora_diffusion"),
+           ("AiT, with gates", "glora_ait", "glora_diffusion"), ("AiT, without gates", "lora_ait", "lora_diffusion"),
+           ("AiT without its noise", "static_0", "glora_ait"), ("three tenths of the static part", "static_0.3", "static_0"),
+           ("half of AiT's shift", "shift_0.5", "glora_ait"), ("twice AiT's shift", "shift_2", "glora_ait"),
+           ("one joint run, not two", "lora_ait", "stages_ait"))
 
 
 def half_of(pair):
@@ -94,6 +102,19 @@ def markdown(rows):
     return out
 
 
+def markdown_of_changes(means):
+    """What each change adds, over all pairs."""
+    shown = ("appearance", "motion", "contamination", "joint")
+    out = f"what a change adds, all pairs\n\n| change | methods | pairs | {' | '.join(shown)} |\n|---|---|---|" + "---|" * len(shown) + "\n"
+    for what, one, other in CHANGES:
+        both = sorted(set(means.get(one, {})) & set(means.get(other, {})))
+        if both:
+            mean, low, high = bootstrap([np.subtract(means[one][p], means[other][p]) for p in both], np.random.default_rng(0))
+            cells = [f"{mean[i]:+.3f} [{low[i]:+.3f}, {high[i]:+.3f}]" for i in map(SCORES.index, shown)]
+            out += f"| {what} | {one} - {other} | {len(both)} | {' | '.join(cells)} |\n"
+    return out
+
+
 def plot(rows, path):
     import matplotlib
     matplotlib.use("Agg")
@@ -121,9 +142,10 @@ def main():
     rows = summarize(means)
     write(folder / "videos.csv", csv_text(lines))
     write(folder / "summary.csv", csv_text(rows))
-    write(folder / "summary.md", markdown(rows))
+    text = markdown(rows) + markdown_of_changes(means)
+    write(folder / "summary.md", text)
     plot(rows, folder / "summary.png")
-    print(markdown(rows), end="")
+    print(text, end="")
 
 
 if __name__ == "__main__":
