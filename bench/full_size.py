@@ -3,6 +3,8 @@
 
     full_size.py WORK JOINTTUNER [zeroscope|cogvideox_2b|cogvideox_5b ...] [--steps N] [--setting PATH=VALUE ...]
 
+    bench/full_size.py /scratch/full_size build/jointtuner cogvideox_5b --steps 12
+
 WORK takes the bundles, made once from tests/goldens/skeletons with random weights (3, 13 and 20 GB), and the runs. Needs a CUDA device and Python's
 torch. Peak: the largest sum of tensors of a training step (metrics.jsonl). Card: the largest use that nvidia-smi showed for the process, four
 looks a second, so with the context, the libraries' memory and what the allocator keeps.
