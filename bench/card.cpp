@@ -7,14 +7,14 @@
 #include <fmt/format.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include <algorithm>
-#include <array>
 #include <exception>
+#include <functional>
 #include <iostream>
 
 #include "chains.h"
 #include "jointtuner/base/device.h"
 #include "jointtuner/base/generator.h"
+#include "turns.h"
 
 namespace jointtuner::bench {
 namespace {
@@ -31,38 +31,9 @@ double microseconds(const std::function<void()>& work) {
   return 1000.0 * begin.elapsed_time(end) / kRepeats;
 }
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
-template <size_t N>
-struct Medians {
-  std::array<double, N> time, first_to;  ///< first_to[i]: median of the rounds' ratios of the first to the i-th
-};
-
-template <size_t N>
-Medians<N> take_turns(const std::array<std::function<void()>, N>& works, int rounds) {
-  std::array<std::vector<double>, N> times, ratios;
-  for (int round = -1; round < rounds; ++round) {  // the first warms up
-    std::array<double, N> one;
-    for (size_t i = 0; i < N; ++i) one[i] = microseconds(works[i]);
-    if (round < 0) continue;
-    for (size_t i = 0; i < N; ++i) {
-      times[i].push_back(one[i]);
-      ratios[i].push_back(one[0] / one[i]);
-    }
-  }
-  Medians<N> result;
-  for (size_t i = 0; i < N; ++i) {
-    result.time[i] = median(times[i]);
-    result.first_to[i] = median(ratios[i]);
-  }
-  return result;
-}
-
 void print_pair(const Pair& pair, const char* dtype, int rounds) {
-  const auto found = take_turns<2>({pair.fused.run, pair.chain.run}, rounds);
+  const auto found = take_turns<2>(
+      {[&] { return microseconds(pair.fused.run); }, [&] { return microseconds(pair.chain.run); }}, rounds);
   fmt::print("| {} | {} | {:.1f} | {:.1f} | {:.2f} |\n", pair.name, dtype, found.time[0], found.time[1],
              found.first_to[1]);
   std::fflush(stdout);
@@ -71,11 +42,13 @@ void print_pair(const Pair& pair, const char* dtype, int rounds) {
 void print_layer(const LayerShape& shape, double dropout, const at::TensorOptions& kind, int rounds) {
   const Layer layer(shape.batch, shape.tokens, shape.in, shape.out, kLayerRank, kind);
   const Tensor gradient = normal_draw({shape.batch, shape.tokens, shape.out}, generator(0, 0, "gradient")).to(kind);
-  const auto pass = [&](const Tensor& y, const Tensors& leaves) { torch::autograd::grad({y}, leaves, {gradient}); };
-  const auto found =
-      take_turns<3>({[&] { pass(layer.fused(dropout), layer.leaves()); },
-                     [&] { pass(layer.plain(dropout), layer.leaves()); }, [&] { pass(layer.frozen(), {layer.x}); }},
-                    rounds);
+  const auto pass = [&](const Tensors& leaves, const std::function<Tensor()>& forward) {
+    return microseconds([&] { torch::autograd::grad({forward()}, leaves, {gradient}); });
+  };
+  const auto found = take_turns<3>({[&] { return pass(layer.leaves(), [&] { return layer.fused(dropout); }); },
+                                    [&] { return pass(layer.leaves(), [&] { return layer.plain(dropout); }); },
+                                    [&] { return pass({layer.x}, [&] { return layer.frozen(); }); }},
+                                   rounds);
   fmt::print("| {} | {:g} | {:.0f} | {:.0f} | {:.0f} | {:.2f} | {:.2f} |\n", shape.name, dropout, found.time[0],
              found.time[1], found.time[2], found.first_to[1], found.first_to[2]);
   std::fflush(stdout);

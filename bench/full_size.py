@@ -24,6 +24,7 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parent.parent
 PROMPT = "a cat looking at the camera"
 UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+CONTEXT = 512 * 2**20   # kCudaContext of include/jointtuner/forecast/fit.h
 # frames per second at which the example clips are long enough for the published number of frames
 EXTRA = {"zeroscope": [], "cogvideox_2b": ["data.fps=24"], "cogvideox_5b": ["data.fps=24"]}
 
@@ -120,9 +121,9 @@ def report(name, program, work, steps, settings):
 
 
 def print_row(work, expected, stages, peak, card, took):
-    """The forecast is the largest of the stages'; that of the whole card adds 512 MiB for the context."""
+    """The forecast is the largest of the stages'; that of the whole card adds the context."""
     known = [expected[stage] for stage in stages if stage in expected]
-    forecast_peak, forecast_card = max(row[0] for row in known), max(row[1] for row in known) + 2**29
+    forecast_peak, forecast_card = max(row[0] for row in known), max(row[1] for row in known) + CONTEXT
     print(f"| {work} | {gib(forecast_peak)} | {peak} | {gib(forecast_card)} | {gib(card)} | {took} |", flush=True)
 
 

@@ -6,8 +6,6 @@
 #include <fmt/format.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include <algorithm>
-#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
@@ -20,6 +18,7 @@
 #include "cuda_kernels_on_cpu.h"
 #include "jointtuner/base/generator.h"
 #include "jointtuner/base/memory_allocator.h"
+#include "turns.h"
 
 namespace jointtuner::bench {
 namespace {
@@ -65,37 +64,23 @@ bool print_all_bytes() {
   return right;
 }
 
-double seconds(const Tensor& gradient, const Tensors& leaves, const std::function<Tensor()>& forward) {
+double milliseconds(const Tensor& gradient, const Tensors& leaves, const std::function<Tensor()>& forward) {
   const auto began = std::chrono::steady_clock::now();
   torch::autograd::grad({forward()}, leaves, {gradient});
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
 }
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
-/// Median times of forward and backward; ratios are medians of the rounds' ratios. The three take turns.
+/// Times of forward and backward.
 void print_times(const LayerShape& shape, double dropout, int rounds) {
   const Layer layer(shape.batch, shape.tokens, shape.in, shape.out, kLayerRank, at::kFloat);
   const Tensor gradient = normal_draw({shape.batch, shape.tokens, shape.out}, generator(0, 0, "gradient"));
-  const std::array<std::function<double()>, 3> turns{
-      [&] { return seconds(gradient, layer.leaves(), [&] { return layer.fused(dropout); }); },
-      [&] { return seconds(gradient, layer.leaves(), [&] { return layer.plain(dropout); }); },
-      [&] { return seconds(gradient, {layer.x}, [&] { return layer.frozen(); }); }};
-  std::array<std::vector<double>, 3> times;
-  std::vector<double> to_plain, to_frozen;
-  for (int round = -1; round < rounds; ++round) {  // the first warms up
-    std::array<double, 3> one{};
-    for (size_t i = 0; i < turns.size(); ++i) one[i] = turns[i]();
-    if (round < 0) continue;
-    for (size_t i = 0; i < turns.size(); ++i) times[i].push_back(1000 * one[i]);
-    to_plain.push_back(one[0] / one[1]);
-    to_frozen.push_back(one[0] / one[2]);
-  }
-  fmt::print("| {} | {:g} | {:.1f} | {:.1f} | {:.1f} | {:.2f} | {:.2f} |\n", shape.name, dropout, median(times[0]),
-             median(times[1]), median(times[2]), median(to_plain), median(to_frozen));
+  const auto found =
+      take_turns<3>({[&] { return milliseconds(gradient, layer.leaves(), [&] { return layer.fused(dropout); }); },
+                     [&] { return milliseconds(gradient, layer.leaves(), [&] { return layer.plain(dropout); }); },
+                     [&] { return milliseconds(gradient, {layer.x}, [&] { return layer.frozen(); }); }},
+                    rounds);
+  fmt::print("| {} | {:g} | {:.1f} | {:.1f} | {:.1f} | {:.2f} | {:.2f} |\n", shape.name, dropout, found.time[0],
+             found.time[1], found.time[2], found.first_to[1], found.first_to[2]);
   std::fflush(stdout);
 }
 
