@@ -84,7 +84,7 @@ def picture_place(scene, share, stops):
         return scene
     middle, grid, anywhere = (s for _, s in stops)
     spread, off_grid = float(np.interp(share, (middle, grid), (0, 1))), float(np.interp(share, (grid, anywhere), (0, 1)))
-    room = sprites.SIZE / 2 - 1.1 * scene.radius
+    room = sprites.room(scene.radius)
 
     def moved(shift):
         pixels = spread * shift * room

@@ -95,6 +95,11 @@ def track(scene, frames):
     return result
 
 
+def room(radius):
+    """How far from the middle of the frame, in pixels, a sprite of that radius may stand."""
+    return SIZE / 2 - 1.1 * radius
+
+
 def wander(scene, g, frames):
     """As track, but through two to five random places, on straight lines or easing in and out; in every second clip the size wanders too."""
     corners, eases, grows = int(g.integers(2, 6)), g.random() < .5, g.random() < .5
@@ -105,8 +110,7 @@ def wander(scene, g, frames):
     points = g.uniform(-1, 1, (corners, 3))
     line = (1 - part) * points[before] + part * points[before + 1]
     radius = scene.radius * (1 + .4 * grows * line[:, 2])
-    room = SIZE / 2 - 1.1 * radius
-    return torch.from_numpy(np.stack([*(SIZE / 2 + line[:, i] * room for i in (0, 1)), radius], 1))
+    return torch.from_numpy(np.stack([*(SIZE / 2 + line[:, i] * room(radius) for i in (0, 1)), radius], 1))
 
 
 def draw(scene, places):
