@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 usage() {
   cat <<'TXT'
 usage: scripts/benchmark.sh [--family unet3d|cogvideox] [--methods A,B,...] [--half tuning|test|all] [--part I/N]
-                            [--steps N] [--output DIR] [--threads N] [--set a.b=v ...] [--list] [--summary]
+                            [--samples N] [--output DIR] [--threads N] [--set a.b=v ...] [--list] [--summary]
 
 Trains and samples each method of world/methods.tsv on 6 held-out subjects x 5 held-out motions, 4 prompts x 2 seeds each, and
 measures every video with `jointtuner evaluate world`. Call it again to go on after an interruption: what is measured is kept.
@@ -15,8 +15,9 @@ measures every video with `jointtuner evaluate world`. Call it again to go on af
   --methods A,B   only these (default: all of world/methods.tsv)
   --half H        the pairs for tuning settings, the other half for testing them, or all (default all)
   --part I/N      every N-th piece of work beginning with the I-th, I from 0: for several processes or a job array
-  --steps N       optimiser steps of a run (default 150: about a minute of one core; scripts/demo.sh takes 500)
-  --set a.b=v     a setting for every run, beside the method's (repeatable); use another --output for each choice of it or of --steps
+  --samples N     training samples of a method, optimiser steps x train.batch (default 600: about a minute of one core)
+  --set a.b=v     a setting for every run where the method has none of its own (repeatable); use another --output for each choice
+                  of it or of --samples
   --output DIR    default benchmark
   --threads N     CPU threads of a process (default 1)
   --list          print the pieces of work and whether they are done, run nothing
@@ -25,7 +26,7 @@ measures every video with `jointtuner evaluate world`. Call it again to go on af
 Examples:
   scripts/benchmark.sh --part 0/2 & scripts/benchmark.sh --part 1/2 & wait; scripts/benchmark.sh --summary
   sbatch --array=0-29 --wrap 'scripts/benchmark.sh --part $SLURM_ARRAY_TASK_ID/30'
-  scripts/benchmark.sh --methods published,static_0 --half tuning --steps 400 --output benchmark_400
+  scripts/benchmark.sh --methods published,static_0 --half tuning --samples 1600 --output benchmark_1600
 TXT
 }
 
@@ -33,7 +34,7 @@ die() { printf 'benchmark: error: %s\n' "$*" >&2; exit 2; }
 say() { printf 'benchmark: %s\n' "$*" >&2; }
 need() { [ $# -ge 2 ] || die "$1 needs a value; see --help"; }
 
-family=unet3d methods="" half=all part=0/1 output=benchmark threads=1 steps=150 mode=run settings=()
+family=unet3d methods="" half=all part=0/1 output=benchmark threads=1 samples=600 mode=run settings=()
 while [ $# -gt 0 ]; do
   case "$1" in
     -h | --help) usage; exit 0 ;;
@@ -43,8 +44,8 @@ while [ $# -gt 0 ]; do
     --part) need "$@"; part=$2; shift 2 ;;
     --output) need "$@"; output=$2; shift 2 ;;
     --threads) need "$@"; threads=$2; shift 2 ;;
-    --steps) need "$@"; steps=$2; shift 2 ;;
-    --set) need "$@"; settings+=(--set "$2"); shift 2 ;;
+    --samples) need "$@"; samples=$2; shift 2 ;;
+    --set) need "$@"; settings+=("$2"); shift 2 ;;
     --list) mode=list; shift ;;
     --summary) mode=summary; shift ;;
     *) die "unknown option '$1'; see --help" ;;
@@ -53,15 +54,16 @@ done
 config=configs/world_$family.json
 [ -f "$config" ] || die "--family $family: expected unet3d or cogvideox"
 [[ $half =~ ^(tuning|test|all)$ ]] || die "--half $half: expected tuning, test or all"
-[[ $steps =~ ^[1-9][0-9]*$ ]] || die "--steps $steps: expected a number above 0"
+[[ $samples =~ ^[1-9][0-9]*$ ]] && [ "$samples" -ge 8 ] || die "--samples $samples: expected a number from 8 up"
 [[ $part =~ ^([0-9]+)/([0-9]+)$ ]] && [ "${BASH_REMATCH[1]}" -lt "${BASH_REMATCH[2]}" ] || die "--part $part: expected I/N with I below N"
 index=$((10#${BASH_REMATCH[1]})) parts=$((10#${BASH_REMATCH[2]}))
 
-declare -A kind_of overrides_of
-names=()
-while IFS=$'\t' read -r name kind overrides; do
+declare -A kind_of own_of
+names=() common=""
+while IFS=$'\t' read -r name kind words; do
   case "$name" in "" | \#*) continue ;; esac
-  names+=("$name") kind_of[$name]=$kind overrides_of[$name]=$overrides
+  if [ "$kind" = common ]; then common=$words; continue; fi
+  names+=("$name") kind_of[$name]=$kind own_of[$name]=$words
 done <world/methods.tsv
 if [ -n "$methods" ]; then
   IFS=, read -ra chosen <<<"$methods"
@@ -81,33 +83,32 @@ frames=8
 [ "$family" = unet3d ] || frames=9
 
 # work PAIR METHOD: one piece, in the folder $root/pairs/PAIR/METHOD; scores.csv is the last thing it writes.
-settings_of() {  # METHOD -> words
-  local setting
-  for setting in ${overrides_of[$1]}; do printf '%s\n' --set "$setting"; done
-}
-
-train() {  # NAME [options]
-  local name=$1
-  shift
+train() {  # NAME SAMPLES [options]: with the settings of `method`
+  local name=$1 samples=$2 batch setting
+  shift 2
+  local sets=()
+  for setting in $common "${settings[@]}" ${own_of[$method]}; do  # the last of several counts
+    sets+=(--set "$setting")
+    [[ $setting != train.batch=* ]] || batch=${setting#*=}
+  done
   "$program" train --config "$config" --threads "$threads" --resume --log-level warning --set run.output="$here" --set run.name="$name" \
-    --set backbone.bundle="$root/bundle" --set data.cache="$root/cache" --set train.steps="$steps" \
+    --set backbone.bundle="$root/bundle" --set data.cache="$root/cache" --set train.steps=$((samples / batch)) \
     --set "data.images=[{\"path\":\"$references/images\"}]" --set "data.videos=[{\"path\":\"$references/videos\"}]" \
-    "${settings[@]}" "${own[@]}" "$@"
+    "${sets[@]}" "$@"
 }
 
 work() {
   local pair=$1 method=$2
   local here=$root/pairs/$pair/$method references=$root/pairs/$pair/references source
-  mapfile -t own < <(settings_of "$method")
   mkdir -p "$here"
   case "${kind_of[$method]}" in
     untuned) source=(--backbone "$root/bundle") ;;
     joint)
-      train run
+      train run "$samples"
       source=(--run "$here/run") ;;
     stages)
-      train appearance --set 'data.videos=[]'
-      train motion --set 'data.images=[]'
+      train appearance $((samples / 2)) --set 'data.videos=[]'
+      train motion $((samples / 2)) --set 'data.images=[]'
       rm -f "$here/both.safetensors"
       "$program" convert "$here/appearance/adapter.safetensors" "$here/both.safetensors" --join "$here/motion/adapter.safetensors" --log-level warning
       source=(--backbone "$root/bundle" --adapter "$here/both.safetensors") ;;

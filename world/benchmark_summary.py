@@ -28,7 +28,8 @@ CHANGES = (("timestep shift for videos", "glora_ait_batch_gate", "published"), (
            ("AiT, with gates", "glora_ait", "glora_diffusion"), ("AiT, without gates", "lora_ait", "lora_diffusion"),
            ("AiT without its noise", "static_0", "glora_ait"), ("three tenths of the static part", "static_0.3", "static_0"),
            ("half of AiT's shift", "shift_0.5", "glora_ait"), ("twice AiT's shift", "shift_2", "glora_ait"),
-           ("one joint run, not two", "lora_ait", "stages_ait"))
+           ("one joint run, not two", "lora_ait", "stages_ait"), ("small steps at a falling rate", "lora_diffusion_annealed", "lora_diffusion"),
+           ("with them, timestep shift 2, not 4", "lora_diffusion_annealed_2", "lora_diffusion_annealed"))
 
 
 def half_of(pair):
