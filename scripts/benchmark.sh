@@ -82,7 +82,6 @@ program=${JOINTTUNER:-${BUILD_DIR:-build}/jointtuner}
 frames=8
 [ "$family" = unet3d ] || frames=9
 
-# work PAIR METHOD: one piece, in the folder $root/pairs/PAIR/METHOD; scores.csv is the last thing it writes.
 train() {  # NAME SAMPLES [options]: with the settings of `method`
   local name=$1 samples=$2 batch setting
   shift 2
@@ -97,7 +96,7 @@ train() {  # NAME SAMPLES [options]: with the settings of `method`
     "${sets[@]}" "$@"
 }
 
-work() {
+work() {  # PAIR METHOD: one piece, in the folder $root/pairs/PAIR/METHOD; scores.csv is the last thing it writes
   local pair=$1 method=$2
   local here=$root/pairs/$pair/$method references=$root/pairs/$pair/references source
   mkdir -p "$here"

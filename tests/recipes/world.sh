@@ -18,6 +18,14 @@ done
 checks=$((checks + 1))
 awk -F, 'NR == 1 { for (i = 1; i <= NF; ++i) column[$i] = i; next } { text += $column["text"]; valid += $column["validity"] } END { exit !(text >= 7 && valid >= 7) }' \
   "$pair/untuned/scores.csv" || { cat "$pair/untuned/scores.csv" >&2; fail "the un-tuned videos do not show the asked backgrounds"; }
+# As many samples for every method: steps x batch, half each for the two runs of stages; a method's own settings are not overridden.
+succeeds "small steps" benchmark --methods lora_diffusion_annealed --part 0/30 --set train.batch=2 --set adapter.rank=2
+for expected in glora_ait/run:2 stages_ait/appearance:2 stages_ait/motion:2 lora_diffusion_annealed/run:8; do
+  checks=$((checks + 1))
+  [ "$(wc -l <"$pair/${expected%:*}/metrics.jsonl")" -eq "${expected#*:}" ] || fail "${expected%:*}: expected ${expected#*:} steps"
+done
+checks=$((checks + 1))
+grep -q '"rank": 2,' "$pair/lora_diffusion_annealed/run/config.json" || fail "--set adapter.rank=2 did not reach the run"
 before=$(stat -c %Y "$pair/glora_ait/scores.csv")
 succeeds "again" benchmark --methods glora_ait --part 0/30
 checks=$((checks + 1))
