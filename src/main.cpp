@@ -1,3 +1,3 @@
-#include "jointtuner/cli/run.h"
+#include "jointtuner/cli/program.h"
 
 int main(int argc, char** argv) { return jointtuner::cli::run(argc, argv); }

@@ -7,7 +7,7 @@
 #include "config_arguments.h"
 #include "jointtuner/base/bytes.h"
 #include "json_text.h"
-#include "run_check.h"
+#include "jointtuner/run/check.h"
 
 namespace jointtuner::cli {
 namespace {
@@ -18,7 +18,7 @@ struct Arguments {
   std::string memory;
 };
 
-void check(const Arguments& a) {
+void run_check(const Arguments& a) {
   ConfigArguments arguments = a.config;
   if (!a.memory.empty()) {
     parse_bytes(a.memory, "--memory");
@@ -26,8 +26,8 @@ void check(const Arguments& a) {
   }
   const config::RunConfig config = loaded_config(arguments, a.machine);
   prepare(a.machine, config.run);
-  Problems problems;
-  fmt::print("{}", run_check(config, a.config.file, problems));
+  run::Problems problems;
+  fmt::print("{}", run::check_report(config, a.config.file, problems));
   if (problems.found().empty()) {
     fmt::print("no problems found\n");
     return;
@@ -59,7 +59,7 @@ void add_check(CLI::App& app) {
       "  jointtuner check --config configs/zeroscope_joint.json\n"
       "  jointtuner check --config run.json --set data.fps=12 --set adapter.rank=64\n"
       "  jointtuner check --config configs/cogvideox_5b_joint.json --memory 24GiB");
-  command->callback([a] { check(*a); });
+  command->callback([a] { run_check(*a); });
 }
 
 }  // namespace jointtuner::cli

@@ -3,9 +3,9 @@
 #include <CLI/App.hpp>
 #include <memory>
 
-#include "adapter_source.h"
+#include "jointtuner/run/adapter_source.h"
 #include "commands.h"
-#include "facts.h"
+#include "jointtuner/run/facts.h"
 #include "jointtuner/adapter/joined.h"
 #include "jointtuner/adapter/plain_lora.h"
 #include "jointtuner/adapter/published_list.h"
@@ -24,11 +24,11 @@ struct Arguments {
   double gate = adapter::kInitialGate;
 };
 
-AdapterSource source_of(const std::string& path, const Arguments& a) {
-  return is_published_list(path) ? published_adapter(path, a.backbone, a.gate_pooling) : own_adapter(path, a.backbone);
+run::AdapterSource source_of(const std::string& path, const Arguments& a) {
+  return run::is_published_list(path) ? run::published_adapter(path, a.backbone, a.gate_pooling) : run::own_adapter(path, a.backbone);
 }
 
-void write_converted(const Arguments& a, const AdapterSource& source) {
+void write_converted(const Arguments& a, const run::AdapterSource& source) {
   if (a.ungated)
     adapter::export_plain_lora(a.out, source.adapters, source.metadata.scale, a.gate, a.prefix);
   else if (fs::path(a.out).extension() == ".pt")
@@ -37,7 +37,7 @@ void write_converted(const Arguments& a, const AdapterSource& source) {
     adapter::save_adapter(a.out, source.adapters, source.metadata);
 }
 
-void convert(const Arguments& a) {
+void run_convert(const Arguments& a) {
   prepare(a.machine);
   const std::string ending = fs::path(a.out).extension().string();
   if (ending != ".safetensors" && (ending != ".pt" || a.ungated))
@@ -45,16 +45,16 @@ void convert(const Arguments& a) {
                                  a.ungated ? "" : " (ours) or .pt (published list)", ending));
   if (fs::exists(a.out))
     throw UsageError(fmt::format("{}: exists already and is not overwritten; remove it or choose another name", a.out));
-  AdapterSource source = source_of(a.in, a);
+  run::AdapterSource source = source_of(a.in, a);
   if (!a.join.empty()) {
-    const AdapterSource second = source_of(a.join, a);
+    const run::AdapterSource second = source_of(a.join, a);
     source.adapters = adapter::joined(source.adapters, source.metadata.scale, second.adapters, second.metadata.scale);
     source.metadata.rank = source.adapters.rank();
     source.metadata.data_hash = "";  // neither run's
   }
   write_converted(a, source);
   fmt::print("{}: {} sites, rank {}, {} parameters{}\n", a.out, source.adapters.size(), source.adapters.rank(),
-             grouped(source.adapters.parameters()),
+             run::grouped(source.adapters.parameters()),
              a.ungated && source.adapters.gated()
                  ? fmt::format("; its gates are replaced by the constant {:g}, which is an approximation", a.gate)
                  : "");
@@ -93,7 +93,7 @@ void add_convert(CLI::App& app) {
       "  jointtuner convert runs/corgi/adapter.safetensors corgi.pt\n"
       "  jointtuner convert runs/corgi/adapter.safetensors corgi_lora.safetensors --ungated --gate 0.48\n"
       "  jointtuner convert subject.safetensors both.safetensors --join motion.safetensors");
-  command->callback([a] { convert(*a); });
+  command->callback([a] { run_convert(*a); });
 }
 
 }  // namespace jointtuner::cli

@@ -41,7 +41,7 @@ fs::path stated_bundle(const fs::path& latents) {
   return nlohmann::json::parse(settings).at("backbone").at("path").get<std::string>();
 }
 
-void decode(const Arguments& a) {
+void run_decode(const Arguments& a) {
   const c10::Device device = prepared_device(a.machine);
   const sample::SampleOptions options = config::parse_run_config("{}", "command line", a.overrides).sample;
   if (!a.output.empty() && a.latents.size() > 1)
@@ -81,7 +81,7 @@ void add_decode(CLI::App& app) {
       "  jointtuner decode --latents samples/001/000_a_corgi_s0.latents.safetensors\n"
       "  jointtuner decode --latents x.latents.safetensors --backbone bundles/zeroscope --decode-slice 1 --decode-tile "
       "256");
-  command->callback([a] { decode(*a); });
+  command->callback([a] { run_decode(*a); });
 }
 
 }  // namespace jointtuner::cli

@@ -5,9 +5,9 @@
 #include <memory>
 
 #include "commands.h"
-#include "doctor_checks.h"
-#include "doctor_table.h"
 #include "jointtuner/base/error.h"
+#include "jointtuner/doctor/checks.h"
+#include "jointtuner/doctor/table.h"
 #include "machine.h"
 
 namespace jointtuner::cli {
@@ -15,19 +15,19 @@ namespace {
 
 struct Arguments {
   Machine machine;
-  DoctorOptions options;
+  doctor::Options options;
   bool json = false;
 };
 
-void doctor(Arguments& a) {
+void run_doctor(Arguments& a) {
   a.options.device = prepared_device(a.machine);
-  const std::vector<Row> rows = doctor_rows(a.options);
-  fmt::print("{}", a.json ? table_json(rows).dump(1) + "\n" : table_text(rows));
+  const std::vector<doctor::Row> rows = doctor::findings(a.options);
+  fmt::print("{}", a.json ? doctor::table_json(rows).dump(1) + "\n" : doctor::table_text(rows));
   std::fflush(stdout);
   const auto first =
-      std::find_if(rows.begin(), rows.end(), [](const Row& row) { return row.verdict == Verdict::wrong; });
+      std::find_if(rows.begin(), rows.end(), [](const doctor::Row& row) { return row.verdict == doctor::Verdict::wrong; });
   if (first == rows.end()) return;
-  const size_t wrong = count(rows, Verdict::wrong);
+  const size_t wrong = doctor::count(rows, doctor::Verdict::wrong);
   throw Error(fmt::format("{} check{} of {} found something wrong, the first: {}{}{}", wrong, wrong == 1 ? "" : "s",
                           rows.size(), first->check, first->on.empty() ? "" : " on ", first->on));
 }
@@ -52,7 +52,7 @@ void add_doctor(CLI::App& app) {
       "  jointtuner doctor --quick\n"
       "  jointtuner doctor --device cuda:1 --bundle bundles/zeroscope\n"
       "  jointtuner doctor --device cpu --quick --json");
-  command->callback([a] { doctor(*a); });
+  command->callback([a] { run_doctor(*a); });
 }
 
 }  // namespace jointtuner::cli

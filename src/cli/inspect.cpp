@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "commands.h"
-#include "inspected.h"
+#include "jointtuner/run/inspected.h"
 #include "machine.h"
 
 namespace jointtuner::cli {
@@ -17,7 +17,7 @@ struct Arguments {
 };
 
 /// "key  value" lines; what is nested is indented.
-std::string lines_of(const Json& object, size_t indent = 0) {
+std::string lines_of(const run::Json& object, size_t indent = 0) {
   size_t width = 0;
   for (const auto& [key, value] : object.items()) width = std::max(width, key.size());
   std::string out;
@@ -32,10 +32,10 @@ std::string lines_of(const Json& object, size_t indent = 0) {
   return out;
 }
 
-void inspect(const Arguments& a) {
+void run_inspect(const Arguments& a) {
   prepare(a.machine);
   for (const std::string& path : a.paths) {
-    const Json found = inspected(path);
+    const run::Json found = run::inspected(path);
     fmt::print("{}{}", &path == &a.paths.front() || a.json ? "" : "\n", a.json ? found.dump() + "\n" : lines_of(found));
   }
 }
@@ -57,7 +57,7 @@ void add_inspect(CLI::App& app) {
       "  jointtuner inspect runs/corgi\n"
       "  jointtuner inspect runs/corgi/checkpoints/step_00000500/adapter.safetensors\n"
       "  jointtuner inspect bundles/zeroscope --json");
-  command->callback([a] { inspect(*a); });
+  command->callback([a] { run_inspect(*a); });
 }
 
 }  // namespace jointtuner::cli

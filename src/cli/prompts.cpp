@@ -59,12 +59,4 @@ void apply(const PromptArguments& a, sample::SampleOptions& options) {
   for (int64_t i = 0; i < a.count; ++i) options.seeds.push_back(first + i);
 }
 
-sample::SampleOptions with_sizes(sample::SampleOptions options, const data::DataOptions& data) {
-  if (options.frames == 0) options.frames = data.frames;
-  if (options.height == 0) options.height = data.height;
-  if (options.width == 0) options.width = data.width;
-  if (options.fps == 0) options.fps = data.fps;
-  return options;
-}
-
 }  // namespace jointtuner::cli

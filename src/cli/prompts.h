@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "jointtuner/data/options.h"
 #include "jointtuner/sample/options.h"
 
 namespace CLI {
@@ -26,8 +25,5 @@ void add_prompt_options(CLI::App& command, PromptArguments& arguments);
 /// given seed or the first of `options`. Throws UsageError: a seed twice, --count with several seeds, a file without
 /// prompts.
 void apply(const PromptArguments& arguments, sample::SampleOptions& options);
-
-/// `options` with open sizes and rate filled from a run's data: what its previews use, and `sample --run`.
-sample::SampleOptions with_sizes(sample::SampleOptions options, const data::DataOptions& data);
 
 }  // namespace jointtuner::cli

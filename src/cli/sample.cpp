@@ -8,6 +8,8 @@
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/interrupt.h"
 #include "jointtuner/config/run_config.h"
+#include "jointtuner/run/adapter_sampling.h"
+#include "jointtuner/run/sizes.h"
 #include "jointtuner/sample/latents_file.h"
 #include "jointtuner/sample/sampling.h"
 #include "json_text.h"
@@ -38,7 +40,7 @@ config::RunConfig resolved_config(const Arguments& a) {
   config::RunConfig config = a.adapters.run.empty()
                                  ? config::parse_run_config("{}", "command line", texts)
                                  : config::load_run_config(fs::path(a.adapters.run) / "config.json", texts);
-  if (!a.adapters.run.empty()) config.sample = with_sizes(config.sample, config.data);
+  if (!a.adapters.run.empty()) config.sample = run::with_sizes(config.sample, config.data);
   apply(a.prompts, config.sample);
   return config;
 }
@@ -61,7 +63,7 @@ void run_sample(const Arguments& a) {
   install_interrupt_handler();
   sample::Sampling sampling(bundle, device, config.sample, a.initial_latents);
   sampling.check_folder(folder, std::max<int64_t>(1, static_cast<int64_t>(headers.size())));
-  const std::vector<sample::Video> videos = denoise_with(headers, sampling, bundle, device, folder);
+  const std::vector<sample::Video> videos = run::denoise_with(headers, sampling, bundle, device, folder);
   if (a.latents_only)
     sample::write_sample_list(folder, videos);
   else

@@ -7,8 +7,8 @@
 #include "config_arguments.h"
 #include "jointtuner/base/interrupt.h"
 #include "jointtuner/config/validate.h"
-#include "jointtuner/evaluate/run_report.h"
-#include "training_run.h"
+#include "jointtuner/report/run_report.h"
+#include "jointtuner/run/training_run.h"
 
 namespace jointtuner::cli {
 namespace {
@@ -27,8 +27,8 @@ void run_train(const Arguments& a) {
   config.program = program_version();
   const c10::Device device = prepared_device(a.machine, config.run);
   install_interrupt_handler();
-  const fs::path folder = train_run(config, device, a.resume);
-  evaluate::write_run_report(folder);
+  const fs::path folder = run::train_run(config, device, a.resume);
+  report::write_run_report(folder);
   fmt::print("{}\n{}\n", (folder / "adapter.safetensors").string(), (folder / "report.html").string());
 }
 

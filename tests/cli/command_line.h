@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "jointtuner/base/generator.h"
-#include "jointtuner/cli/run.h"
+#include "jointtuner/cli/program.h"
 #include "jointtuner/media/image.h"
 #include "jointtuner/media/video_writer.h"
 #include "support/expect_error.h"

@@ -1,4 +1,4 @@
-#include "../../src/inject/offload.h"
+#include "src/inject/offload.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>

@@ -8,7 +8,7 @@
 
 #include <cmath>
 
-#include "../../src/kernels/cpu/philox_block.h"
+#include "src/kernels/cpu/philox_block.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/kernels/gated_update.h"
 

@@ -9,7 +9,7 @@
 
 #include <cmath>
 
-#include "../../src/kernels/glora_parts.h"
+#include "src/kernels/glora_parts.h"
 #include "glora_layer.h"
 
 namespace jointtuner::kernels {

@@ -1,4 +1,4 @@
-#include "cuda/add_noise.h"
+#include "src/kernels/cuda/add_noise.h"
 
 #include <ATen/ops/tensor.h>
 #include <fmt/format.h>

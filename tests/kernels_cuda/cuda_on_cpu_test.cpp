@@ -1,5 +1,5 @@
 // The stand-in itself: that it runs threads as CUDA does, and that each fault it promises to see is seen.
-#include "support/cuda_on_cpu.h"
+#include "src/kernels/cuda/on_cpu/cuda_on_cpu.h"
 
 #include <gtest/gtest.h>
 
@@ -9,8 +9,8 @@
 #include <stdexcept>
 #include <vector>
 
-#include "cuda/device/block_sum.h"
-#include "cuda/device/pack.h"
+#include "src/kernels/cuda/device/block_sum.h"
+#include "src/kernels/cuda/device/pack.h"
 #include "device_memory.h"
 #include "support/expect_error.h"
 

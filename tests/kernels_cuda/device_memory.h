@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/oracles.h"
-#include "support/cuda_on_cpu.h"
+#include "src/kernels/cuda/on_cpu/cuda_on_cpu.h"
 
 namespace jointtuner::kernels::cuda {
 using at::Tensor;

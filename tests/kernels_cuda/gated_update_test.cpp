@@ -1,11 +1,11 @@
-#include "cuda/gated_update.h"
+#include "src/kernels/cuda/gated_update.h"
 
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
-#include "cuda/pointwise_steps.h"
-#include "cuda/tensor_arguments.h"
+#include "src/kernels/cuda/pointwise_steps.h"
+#include "src/kernels/cuda/tensor_arguments.h"
 #include "device_memory.h"
 #include "jointtuner/kernels/reference.h"
 

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <limits>
 
-#include "../../src/kernels/glora_parts.h"
-#include "cuda/gate_hidden.h"
+#include "src/kernels/glora_parts.h"
+#include "src/kernels/cuda/gate_hidden.h"
 #include "device_memory.h"
 
 namespace jointtuner::kernels::cuda {

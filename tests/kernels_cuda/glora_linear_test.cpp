@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 #include <torch/library.h>
 
-#include "cuda/glora_steps.h"
+#include "src/kernels/cuda/glora_steps.h"
 #include "device_memory.h"
 #include "jointtuner/kernels/reference.h"
 

@@ -6,11 +6,11 @@
 
 #include <cmath>
 
-#include "../../src/kernels/glora_parts.h"
-#include "cuda/device/dropout.h"
-#include "cuda/low_rank_backward.h"
-#include "cuda/low_rank_update.h"
-#include "cuda/tensor_arguments.h"
+#include "src/kernels/glora_parts.h"
+#include "src/kernels/cuda/device/dropout.h"
+#include "src/kernels/cuda/low_rank_backward.h"
+#include "src/kernels/cuda/low_rank_update.h"
+#include "src/kernels/cuda/tensor_arguments.h"
 #include "device_memory.h"
 #include "jointtuner/kernels/reference.h"
 

@@ -1,11 +1,11 @@
-#include "cuda/guided_step.h"
+#include "src/kernels/cuda/guided_step.h"
 
 #include <fmt/format.h>
 
 #include <cmath>
 #include <limits>
 
-#include "cuda/pointwise_steps.h"
+#include "src/kernels/cuda/pointwise_steps.h"
 #include "device_memory.h"
 #include "jointtuner/kernels/reference.h"
 

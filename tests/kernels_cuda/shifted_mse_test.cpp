@@ -1,9 +1,9 @@
-#include "cuda/shifted_mse.h"
+#include "src/kernels/cuda/shifted_mse.h"
 
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
-#include "cuda/pointwise_steps.h"
+#include "src/kernels/cuda/pointwise_steps.h"
 #include "device_memory.h"
 #include "jointtuner/kernels/reference.h"
 

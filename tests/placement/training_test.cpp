@@ -3,7 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "cli/training_run.h"
+#include "jointtuner/run/training_run.h"
 #include "jointtuner/backbone/video_size.h"
 #include "jointtuner/base/safetensors.h"
 #include "jointtuner/media/image.h"
@@ -137,14 +137,14 @@ FOR_ALL_FAMILIES(TrainingOnBoth);
 TEST_P(TrainingOnBoth, a_run_equals_the_cpus_and_a_resumed_one_the_uninterrupted) {
   const testing::TemporaryFolder folder;
   write_media(folder.path());
-  const fs::path expected = cli::train_run(small_run(folder.path(), "cpu"), at::kCPU, false);
-  const fs::path run = cli::train_run(small_run(folder.path(), "stand_in"), stand_in(), false);
+  const fs::path expected = run::train_run(small_run(folder.path(), "cpu"), at::kCPU, false);
+  const fs::path run = run::train_run(small_run(folder.path(), "stand_in"), stand_in(), false);
   expect_the_cpus_run(run, expected);
   const auto uninterrupted = files(run);
   // As if it had been killed after its first step.
   fs::remove_all(run / "previews");
   fs::remove_all(run / "checkpoints" / checkpoint_name(2));
-  cli::train_run(small_run(folder.path(), "stand_in"), stand_in(), true);
+  run::train_run(small_run(folder.path(), "stand_in"), stand_in(), true);
   const auto resumed = files(run);
   ASSERT_EQ(resumed.size(), uninterrupted.size());
   for (const auto& [name, bytes] : uninterrupted) EXPECT_TRUE(resumed.at(name) == bytes) << name;

@@ -1,10 +1,10 @@
-#include "../../src/text/charsmap.h"
+#include "src/text/charsmap.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "../../src/text/graphemes.h"
-#include "../../src/text/sentencepiece_model.h"
+#include "src/text/graphemes.h"
+#include "src/text/sentencepiece_model.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/sha256.h"
 #include "t5_goldens.h"

@@ -1,4 +1,4 @@
-#include "../../src/text/unigram.h"
+#include "src/text/unigram.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // What kernels and launchers need of CUDA, in one spelling for nvcc and for the tests that compile the same .cu files
-// as C++ and run them on the CPU (tests/support/cuda_on_cpu.h).
+// as C++ and run them on the CPU (on_cpu/cuda_on_cpu.h).
 #pragma once
 #include <cstdint>
 #include <string>

@@ -3,7 +3,7 @@
 #pragma once
 
 #ifdef JOINTTUNER_CUDA_ON_CPU
-#include "support/cuda_on_cpu.h"
+#include "../on_cpu/cuda_on_cpu.h"
 #else
 #include <cuda_runtime_api.h>
 #endif
