@@ -147,8 +147,7 @@ struct LossInputs {
 /// Shift 2, target 3, square 2, mean 1; fused: two in.
 Pair loss_pair(const at::TensorOptions& kind) {
   const LossInputs in(kind);
-  return pointwise(
-      "shifted_mse", in.target, 8, 2, [=] { in.chain(); }, [=] { in.fused(); });
+  return pointwise("shifted_mse", in.target, 8, 2, [=] { in.chain(); }, [=] { in.fused(); });
 }
 
 /// Spread 1, r to the first power 2, doubled 2, product 3; fused: two in, one out.

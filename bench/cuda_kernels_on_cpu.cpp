@@ -1,10 +1,10 @@
 #include "cuda_kernels_on_cpu.h"
 
 #include "src/kernels/cuda/glora_steps.h"
+#include "src/kernels/cuda/on_cpu/cuda_on_cpu.h"
 #include "src/kernels/cuda/pointwise_steps.h"
 #include "src/kernels/glora_parts.h"
 #include "src/kernels/guided_step_arguments.h"
-#include "src/kernels/cuda/on_cpu/cuda_on_cpu.h"
 
 namespace jointtuner::bench {
 namespace {

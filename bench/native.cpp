@@ -162,9 +162,7 @@ int main(int argc, char** argv) {
     const jointtuner::Unit unit = jointtuner::unit_of({argv + 1, argv + argc});
     jointtuner::seconds(unit);  // warm-up
     std::cout << "ready" << std::endl;
-    for (std::string line; std::getline(std::cin, line);) {
-      std::cout << jointtuner::seconds(unit) << std::endl;
-    }
+    for (std::string line; std::getline(std::cin, line);) std::cout << jointtuner::seconds(unit) << std::endl;
     return 0;
   } catch (const std::exception& error) {
     std::cerr << "jointtuner_bench: " << error.what() << '\n';

@@ -135,15 +135,13 @@ std::pair<std::string, std::string> split_key(const std::string& key, const fs::
 void check_tensor(const std::string& key, const Tensor& tensor, const AdapterMetadata& metadata, const fs::path& path) {
   const auto [site, role] = split_key(key, path);
   const std::string what = fmt::format("{}: tensor {}", path.string(), key);
-  if (tensor.scalar_type() != at::kFloat) {
+  if (tensor.scalar_type() != at::kFloat)
     throw Error(fmt::format("{}: expected dtype float32, found {}", what, c10::toString(tensor.scalar_type())));
-  }
   if (role == kDown) check_shape(tensor, {metadata.rank, -1}, what);
   if (role == kUp) check_shape(tensor, {-1, metadata.rank}, what);
   if (role == kGate) check_shape(tensor, {1, -1}, what);
-  if (!tensor.is_meta() && !at::isfinite(tensor).all().item<bool>()) {
+  if (!tensor.is_meta() && !at::isfinite(tensor).all().item<bool>())
     throw Error(fmt::format("{}: holds a NaN or an infinity", what));
-  }
 }
 
 void check_complete(const AdapterFile& file) {
@@ -156,10 +154,9 @@ void check_complete(const AdapterFile& file) {
   }
   if (order.empty()) throw Error(fmt::format("{}: holds no adapters", file.path.string()));
   for (const std::string& site : order) {
-    for (const std::string& role : {kDown, kUp}) {
+    for (const std::string& role : {kDown, kUp})
       if (!roles[site].contains(role))
         throw Error(fmt::format("{}: tensor {}.{} is missing", file.path.string(), site, role));
-    }
     if (roles[site].contains(kGate) != file.metadata.gated) {
       throw Error(fmt::format("{}: tensor {}.{} {}, although the metadata says gated {}", file.path.string(), site,
                               kGate, file.metadata.gated ? "is missing" : "is there", file.metadata.gated));
@@ -188,20 +185,18 @@ void check_same_sites(const AdapterFile& file, const std::vector<Site>& sites) {
   for (const auto& [key, tensor] : file.tensors) {
     const std::string site = split_key(key, file.path).first;
     if (!theirs.insert(site).second) continue;
-    if (ours.contains(site)) {
+    if (ours.contains(site))
       ++matched;
-    } else if (extra.empty()) {
+    else if (extra.empty())
       extra = site;
-    }
   }
   const auto refuse = [&](const std::string& what) {
     throw Error(fmt::format("{}: {} ({} of its {} sites match the backbone's {}); it belongs to another backbone",
                             file.path.string(), what, matched, theirs.size(), sites.size()));
   };
   if (matched == 0) refuse(fmt::format("no site matches: its first is {}", extra));
-  for (const Site& site : sites) {
+  for (const Site& site : sites)
     if (!theirs.contains(site.path)) refuse(fmt::format("the site {} is missing", site.path));
-  }
   if (!extra.empty()) refuse(fmt::format("the backbone has no site {}", extra));
 }
 
@@ -212,9 +207,8 @@ void save_adapter(const fs::path& path, const AdapterSet& adapters, const Adapte
     throw Error(fmt::format("{}: metadata says rank {}, gated {}; the adapters have rank {}, gated {}", path.string(),
                             metadata.rank, metadata.gated, adapters.rank(), adapters.gated()));
   }
-  if (const std::string offender = adapters.first_non_finite(); !offender.empty()) {
+  if (const std::string offender = adapters.first_non_finite(); !offender.empty())
     throw Error(fmt::format("{}: not written: {} holds a NaN or an infinity", path.string(), offender));
-  }
   Safetensors file;
   file.metadata = metadata_text(metadata);
   for (size_t i = 0; i < adapters.size(); ++i) {

@@ -22,9 +22,8 @@ void check_sites(const std::vector<Site>& sites, int64_t rank) {
   if (sites.empty()) throw Error("adapters: expected at least one site, found none");
   if (rank < 1) throw Error(fmt::format("adapters: expected a rank of at least 1, found {}", rank));
   std::set<std::string> paths;
-  for (const Site& site : sites) {
+  for (const Site& site : sites)
     if (!paths.insert(site.path).second) throw Error(fmt::format("adapters: the site {} occurs twice", site.path));
-  }
 }
 
 /// Cuts views off the front of a buffer, one after another.
@@ -70,17 +69,15 @@ AdapterSet::AdapterSet(std::vector<Site> sites, int64_t rank, bool gated, at::De
     : sites_(std::move(sites)), rank_(rank), gated_(gated) {
   check_sites(sites_, rank_);
   int64_t elements = 0;
-  for (const Site& site : sites_) {
+  for (const Site& site : sites_)
     elements += rank_ * (site.in_features + site.out_features) + (gated_ ? site.in_features : 0);
-  }
   flat_ = at::zeros({elements}, at::TensorOptions().dtype(at::kFloat).device(device));
   adapters_ = views(flat_, sites_, rank_, gated_);
 }
 
 void AdapterSet::initialize(uint64_t seed, const std::string& gate_init) {
-  if (gate_init != "normal" && gate_init != "uniform") {
+  if (gate_init != "normal" && gate_init != "uniform")
     throw Error(fmt::format("gate_init: expected normal or uniform, found \"{}\"", gate_init));
-  }
   check_trainable_rank(sites_, rank_);
   const at::NoGradGuard no_grad;
   const auto rank = static_cast<double>(rank_);

@@ -100,9 +100,8 @@ class Machine {
   }
   Value pop(Kind kind, const char* purpose) {
     Value value = pop();
-    if (value.kind != kind) {
+    if (value.kind != kind)
       refuse(fmt::format("has {} where {} is {}", kind_text(value.kind), purpose, kind_text(kind)));
-    }
     return value;
   }
   std::vector<Value> pop_to_mark() {
@@ -131,9 +130,8 @@ class Machine {
   void append(const std::vector<Value>& values) {
     const Value list = pop(Kind::list, "what is appended to");
     for (const Value& value : values) {
-      if (value.kind != Kind::tensor) {
+      if (value.kind != Kind::tensor)
         refuse(fmt::format("has {} as element {} of its list", kind_text(value.kind), list.list->size()));
-      }
       if (list.list->size() == kMaximumTensors) refuse(fmt::format("lists more than {} tensors", kMaximumTensors));
       list.list->push_back(*value.tensor);
     }
@@ -231,11 +229,9 @@ class Machine {
       refuse(fmt::format("is {}", kind_text(value.kind)));
     }
     std::map<std::string, int64_t> used;
-    for (const PickledTensor& tensor : tensors) {
-      if ((used[tensor.storage] += tensor.elements()) > tensor.storage_elements) {
+    for (const PickledTensor& tensor : tensors)
+      if ((used[tensor.storage] += tensor.elements()) > tensor.storage_elements)
         damaged("has tensors that share elements of the storage " + printable(tensor.storage));
-      }
-    }
     return tensors;
   }
 

@@ -67,9 +67,8 @@ class Writer {
   void storage(const PickledTensor& tensor) {
     raw(kMark);
     text("storage");
-    for (const auto& [type, dtype] : storage_types()) {
+    for (const auto& [type, dtype] : storage_types())
       if (dtype == tensor.dtype) name(type);
-    }
     text(tensor.storage);
     text("cpu");
     integer(tensor.storage_elements);

@@ -129,9 +129,8 @@ void write_archive(const fs::path& path, const std::vector<Tensor>& tensors) {
   const std::string order = "little";
   writer.writeRecord("data.pkl", pickle.data(), pickle.size());
   writer.writeRecord("byteorder", order.data(), order.size());
-  for (size_t i = 0; i < tensors.size(); ++i) {
+  for (size_t i = 0; i < tensors.size(); ++i)
     writer.writeRecord("data/" + std::to_string(i), tensors[i].const_data_ptr(), tensors[i].nbytes());
-  }
   writer.writeEndOfFile();
   stream.close();
   if (!stream) throw Error("cannot be written; is the disk full?");

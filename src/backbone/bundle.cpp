@@ -55,7 +55,7 @@ void remember(const fs::path& note, const std::string& text) {
 
 void check_file(const fs::path& folder, const std::string& name, const FileManifest& expected, Verify verify) {
   const fs::path file = folder / name;
-  struct stat status {};
+  struct stat status{};
   if (::stat(file.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) {
     throw Error(fmt::format("{}: missing ({}), but {} lists it. Restore the file or export the bundle again.",
                             file.string(), errno ? std::strerror(errno) : "not a file", kManifestName));

@@ -66,7 +66,7 @@ class MappedFile {
  public:
   explicit MappedFile(const fs::path& path) {
     const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    struct stat status {};
+    struct stat status{};
     if (descriptor < 0 || ::fstat(descriptor, &status) != 0) {
       const std::string reason = std::strerror(errno);
       if (descriptor >= 0) ::close(descriptor);
@@ -252,11 +252,10 @@ FrozenMethod::Values values_of(const at::IValue& result) {
   FrozenMethod::Values values;
   for (const at::IValue& element : result.toTupleRef().elements()) {
     TORCH_CHECK(!values.list, "a list of tensors is not the last of the results");
-    if (element.isTensor()) {
+    if (element.isTensor())
       values.tensors.push_back(element.toTensor());
-    } else {
+    else
       values.list = element.toTensorVector();
-    }
   }
   return values;
 }

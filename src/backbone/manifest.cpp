@@ -211,11 +211,10 @@ TextManifest parse_text(ManifestObject text) {
     text.fail(text.path_of("attention_mask"), "false (masks are not supported in this version)", true);
   result.embedding_width = text.integer("embedding_width", 1, 1000000);
   ManifestObject tokenizer = text.object("tokenizer");
-  if (tokenizer.text("kind", {"clip_bpe", "sentencepiece"}) == "clip_bpe") {
+  if (tokenizer.text("kind", {"clip_bpe", "sentencepiece"}) == "clip_bpe")
     result.tokenizer = parse_clip_bpe(tokenizer);
-  } else {
+  else
     result.tokenizer = parse_sentencepiece(tokenizer);
-  }
   tokenizer.finish();
   text.finish();
   return result;

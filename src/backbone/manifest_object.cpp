@@ -26,9 +26,8 @@ std::string ManifestObject::text(const std::string& name, const std::vector<std:
   if (!value.is_string() || value.get_ref<const std::string&>().empty())
     fail(path_of(name), "a text that is not empty", value);
   const auto& found = value.get_ref<const std::string&>();
-  if (!allowed.empty() && std::find(allowed.begin(), allowed.end(), found) == allowed.end()) {
+  if (!allowed.empty() && std::find(allowed.begin(), allowed.end(), found) == allowed.end())
     fail(path_of(name), fmt::format("one of {}", fmt::join(allowed, ", ")), value);
-  }
   return found;
 }
 
@@ -69,9 +68,8 @@ std::vector<int64_t> ManifestObject::integers(const std::string& name, int64_t l
   if (!value.is_array()) fail(path_of(name), "a list of whole numbers", value);
   std::vector<int64_t> result;
   for (const json& element : value) {
-    if (!element.is_number_integer() || element < low || element > high) {
+    if (!element.is_number_integer() || element < low || element > high)
       fail(path_of(name), fmt::format("whole numbers from {} to {}", low, high), value);
-    }
     result.push_back(element.get<int64_t>());
   }
   return result;

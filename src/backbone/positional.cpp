@@ -90,11 +90,10 @@ Crop crop(const TokenGrid& grid, const Rope3d& kind) {
   const auto height = static_cast<double>(grid.height), width = static_cast<double>(grid.width);
   const auto base_height = static_cast<double>(kind.base_height), base_width = static_cast<double>(kind.base_width);
   int64_t resized_height = kind.base_height, resized_width = kind.base_width;
-  if (height / width > base_height / base_width) {
+  if (height / width > base_height / base_width)
     resized_width = rounded(base_height / height * width);
-  } else {
+  else
     resized_height = rounded(base_width / width * height);
-  }
   const int64_t top = rounded(static_cast<double>(kind.base_height - resized_height) / 2.0);
   const int64_t left = rounded(static_cast<double>(kind.base_width - resized_width) / 2.0);
   return {top, left, top + resized_height, left + resized_width};

@@ -18,7 +18,7 @@ struct SideRule {
   int64_t most = std::numeric_limits<int64_t>::max();
 };
 
-SideRule side_rule(const Manifest& manifest, int64_t latent_multiple, int64_t Rope3d::*base) {
+SideRule side_rule(const Manifest& manifest, int64_t latent_multiple, int64_t Rope3d::* base) {
   SideRule rule{manifest.latents.spatial_compression * latent_multiple};
   const auto* rope = std::get_if<Rope3d>(&manifest.denoiser.positional);
   if (rope != nullptr && rope->grid == "slice")

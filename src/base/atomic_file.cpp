@@ -38,14 +38,10 @@ fs::path temporary_name(const fs::path& path) {
 class FileDescriptor {
  public:
   FileDescriptor(const fs::path& path, int flags) : value_(::open(path.c_str(), flags | O_CLOEXEC, 0666)), path_(path) {
-    if (value_ < 0) {
-      throw Error(fmt::format("{}: cannot be opened: {}", path.string(), reason()));
-    }
+    if (value_ < 0) throw Error(fmt::format("{}: cannot be opened: {}", path.string(), reason()));
   }
   ~FileDescriptor() {
-    if (value_ >= 0) {
-      ::close(value_);
-    }
+    if (value_ >= 0) ::close(value_);
   }
   FileDescriptor(const FileDescriptor&) = delete;
   FileDescriptor& operator=(const FileDescriptor&) = delete;
@@ -53,26 +49,19 @@ class FileDescriptor {
   void write(std::string_view bytes) {
     while (!bytes.empty()) {
       const ssize_t written = ::write(value_, bytes.data(), bytes.size());
-      if (written < 0 && errno == EINTR) {
-        continue;
-      }
-      if (written < 0) {
-        throw Error(fmt::format("{}: writing failed: {}", path_.string(), reason()));
-      }
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) throw Error(fmt::format("{}: writing failed: {}", path_.string(), reason()));
       bytes.remove_prefix(static_cast<size_t>(written));
     }
   }
   void flush() {
     // EINVAL: a kind of file (pipe, some network file systems' folders) that cannot be flushed.
-    if (::fsync(value_) != 0 && errno != EINVAL) {
+    if (::fsync(value_) != 0 && errno != EINVAL)
       throw Error(fmt::format("{}: flushing to the disk failed: {}", path_.string(), reason()));
-    }
   }
   void close() {
     const int closed = ::close(std::exchange(value_, -1));
-    if (closed != 0) {
-      throw Error(fmt::format("{}: closing failed: {}", path_.string(), reason()));
-    }
+    if (closed != 0) throw Error(fmt::format("{}: closing failed: {}", path_.string(), reason()));
   }
 
  private:
@@ -83,9 +72,7 @@ class FileDescriptor {
 void rename_over(const fs::path& from, const fs::path& to) {
   std::error_code code;
   fs::rename(from, to, code);
-  if (code) {
-    throw Error(fmt::format("{}: could not get its name: {}", to.string(), code.message()));
-  }
+  if (code) throw Error(fmt::format("{}: could not get its name: {}", to.string(), code.message()));
   flush_to_disk(to.has_parent_path() ? to.parent_path() : fs::path("."));
 }
 
@@ -107,20 +94,12 @@ void fill(const fs::path& path, const fs::path& temporary, const std::function<v
 
 std::string read_file(const fs::path& path) {
   std::error_code code;
-  if (fs::is_directory(path, code)) {
-    throw Error(fmt::format("{}: is a folder, a file was expected", path.string()));
-  }
+  if (fs::is_directory(path, code)) throw Error(fmt::format("{}: is a folder, a file was expected", path.string()));
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
-  if (!file) {
-    throw Error(fmt::format("{}: cannot be opened: {}", path.string(), reason()));
-  }
-  if (file.peek() != std::ifstream::traits_type::eof()) {
-    text << file.rdbuf();
-  }
-  if (file.bad() || text.bad()) {
-    throw Error(fmt::format("{}: reading failed: {}", path.string(), reason()));
-  }
+  if (!file) throw Error(fmt::format("{}: cannot be opened: {}", path.string(), reason()));
+  if (file.peek() != std::ifstream::traits_type::eof()) text << file.rdbuf();
+  if (file.bad() || text.bad()) throw Error(fmt::format("{}: reading failed: {}", path.string(), reason()));
   return std::move(text).str();
 }
 
@@ -144,18 +123,14 @@ void write_atomically(const fs::path& path, const std::function<void(const fs::p
 }
 
 void write_folder_atomically(const fs::path& path, const std::function<void(const fs::path&)>& write) {
-  if (fs::exists(path)) {
-    throw Error(fmt::format("{}: exists already", path.string()));
-  }
+  if (fs::exists(path)) throw Error(fmt::format("{}: exists already", path.string()));
   const fs::path temporary = temporary_name(path);
   std::error_code ignored;
   fs::remove_all(temporary, ignored);
   fill(path, temporary, [&write](const fs::path& name) {
     make_folder(name);
     write(name);
-    for (const auto& entry : fs::recursive_directory_iterator(name)) {
-      flush_to_disk(entry.path());
-    }
+    for (const auto& entry : fs::recursive_directory_iterator(name)) flush_to_disk(entry.path());
     flush_to_disk(name);
   });
   rename_over(temporary, path);
@@ -164,9 +139,7 @@ void write_folder_atomically(const fs::path& path, const std::function<void(cons
 void make_folder(const fs::path& path) {
   std::error_code code;
   fs::create_directories(path, code);
-  if (code) {
-    throw Error(fmt::format("{}: the folder could not be made: {}", path.string(), code.message()));
-  }
+  if (code) throw Error(fmt::format("{}: the folder could not be made: {}", path.string(), code.message()));
 }
 
 void remove_leftovers(const fs::path& folder) {
@@ -174,9 +147,7 @@ void remove_leftovers(const fs::path& folder) {
   for (const auto& entry : fs::directory_iterator(folder, code)) {
     const std::string name = entry.path().filename().string();
     const size_t mark = name.find(kMark);
-    if (mark == std::string::npos) {
-      continue;
-    }
+    if (mark == std::string::npos) continue;
     pid_t process = 0;
     const char* digits = name.data() + mark + kMark.size();
     std::from_chars(digits, name.data() + name.size(), process);

@@ -16,18 +16,13 @@ namespace jointtuner {
 
 c10::Device parse_device(std::string_view text) {
   const int64_t cards = at::hasCUDA() ? static_cast<int64_t>(at::detail::getCUDAHooks().deviceCount()) : 0;
-  if (text == "cpu" || (text == "auto" && cards == 0)) {
-    return c10::kCPU;
-  }
-  if (text == "auto") {
-    return {c10::kCUDA, 0};
-  }
+  if (text == "cpu" || (text == "auto" && cards == 0)) return c10::kCPU;
+  if (text == "auto") return {c10::kCUDA, 0};
   int64_t index = 0;
   if (text.starts_with("cuda:")) {
     const auto [end, code] = std::from_chars(text.data() + 5, text.data() + text.size(), index);
-    if (code != std::errc() || end != text.data() + text.size() || index < 0) {
+    if (code != std::errc() || end != text.data() + text.size() || index < 0)
       throw UsageError(fmt::format("device '{}': expected a card number behind 'cuda:', as in cuda:0", text));
-    }
   } else if (text != "cuda") {
     throw UsageError(fmt::format("device '{}': expected auto, cpu, cuda or cuda:N", text));
   }
@@ -37,9 +32,8 @@ c10::Device parse_device(std::string_view text) {
                     "-DJOINTTUNER_CUDA=ON); use --device cpu",
                     text));
   }
-  if (index >= cards) {
+  if (index >= cards)
     throw UsageError(fmt::format("device '{}': this machine has {} CUDA device(s), numbered from 0", text, cards));
-  }
   return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};
 }
 

@@ -12,9 +12,7 @@ namespace jointtuner {
 uint64_t generator_seed(uint64_t seed, int64_t step, std::string_view name) {
   const auto digest = Sha256().update(fmt::format("{}/{}/{}", seed, step, name)).digest();
   uint64_t value = 0;
-  for (int i = 7; i >= 0; --i) {
-    value = value << 8 | digest[static_cast<size_t>(i)];
-  }
+  for (int i = 7; i >= 0; --i) value = value << 8 | digest[static_cast<size_t>(i)];
   return value;
 }
 

@@ -12,6 +12,7 @@
 namespace jointtuner {
 
 namespace {
+
 spdlog::logger& logger() {
   static const auto shared = [] {
     auto made = std::make_shared<spdlog::logger>("jointtuner", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
@@ -35,6 +36,7 @@ spdlog::level::level_enum spdlog_level(LogLevel level) {
   }
   throw Error("log level: unknown value");
 }
+
 }  // namespace
 
 void set_log_level(LogLevel level) { logger().set_level(spdlog_level(level)); }

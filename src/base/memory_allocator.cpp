@@ -10,12 +10,8 @@ namespace jointtuner {
 
 void tune_memory_allocator() {
 #ifdef __GLIBC__
-  for (const char* variable :
-       {"GLIBC_TUNABLES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_"}) {
-    if (std::getenv(variable) != nullptr) {
-      return;
-    }
-  }
+  for (const char* variable : {"GLIBC_TUNABLES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_"})
+    if (std::getenv(variable) != nullptr) return;
   constexpr int kLargestBlock = 32 << 20;  // glibc refuses more
   constexpr int kKeptAtTheTop = 256 << 20;
   mallopt(M_MMAP_THRESHOLD, kLargestBlock);

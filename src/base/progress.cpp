@@ -11,6 +11,7 @@
 namespace jointtuner {
 
 namespace {
+
 constexpr int kBarWidth = 24;
 constexpr std::chrono::milliseconds kTerminalInterval{100};
 constexpr std::chrono::seconds kPlainInterval{10};
@@ -18,6 +19,7 @@ constexpr std::chrono::seconds kPlainInterval{10};
 double seconds_since(std::chrono::steady_clock::time_point then) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - then).count();
 }
+
 }  // namespace
 
 std::string duration_text(double seconds) {
@@ -56,25 +58,19 @@ void Progress::update(int64_t done, std::string_view note) {
   const bool first = done_ == start_ + 1;
   const bool last = done_ >= total_;
   if (terminal_) {
-    if (!first && !last && now - shown_ < kTerminalInterval) {
-      return;
-    }
+    if (!first && !last && now - shown_ < kTerminalInterval) return;
     const auto filled = total_ > 0 ? static_cast<int>(kBarWidth * done_ / total_) : kBarWidth;
     fmt::print(stderr, "\r\x1b[K[{:#<{}}{:.<{}}] {}", "", filled, "", kBarWidth - filled, line(note));
     std::fflush(stderr);
   } else {
-    if (!first && !last && now - shown_ < kPlainInterval) {
-      return;
-    }
+    if (!first && !last && now - shown_ < kPlainInterval) return;
     log_info(line(note));
   }
   shown_ = now;
 }
 
 void Progress::finish() {
-  if (terminal_ && !finished_ && done_ > start_) {
-    std::fputc('\n', stderr);
-  }
+  if (terminal_ && !finished_ && done_ > start_) std::fputc('\n', stderr);
   finished_ = true;
 }
 

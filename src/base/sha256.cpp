@@ -13,14 +13,14 @@
 namespace jointtuner {
 
 namespace {
+
 struct FreeContext {
   void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
 };
 void check(int status) {
-  if (status != 1) {
-    throw Error("SHA-256: OpenSSL reported a failure");
-  }
+  if (status != 1) throw Error("SHA-256: OpenSSL reported a failure");
 }
+
 }  // namespace
 
 struct Sha256::State {
@@ -47,9 +47,7 @@ std::array<unsigned char, 32> Sha256::digest() {
 
 std::string Sha256::hex() {
   std::string text;
-  for (const unsigned char byte : digest()) {
-    text += fmt::format("{:02x}", byte);
-  }
+  for (const unsigned char byte : digest()) text += fmt::format("{:02x}", byte);
   return text;
 }
 
@@ -57,18 +55,14 @@ std::string sha256_hex(std::string_view bytes) { return Sha256().update(bytes).h
 
 std::string sha256_file(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    throw Error(fmt::format("{}: cannot be opened: {}", path.string(), std::strerror(errno)));
-  }
+  if (!file) throw Error(fmt::format("{}: cannot be opened: {}", path.string(), std::strerror(errno)));
   Sha256 hash;
   std::vector<char> block(1 << 20);
   while (file) {
     file.read(block.data(), static_cast<std::streamsize>(block.size()));
     hash.update({block.data(), static_cast<size_t>(file.gcount())});
   }
-  if (!file.eof()) {
-    throw Error(fmt::format("{}: reading failed: {}", path.string(), std::strerror(errno)));
-  }
+  if (!file.eof()) throw Error(fmt::format("{}: reading failed: {}", path.string(), std::strerror(errno)));
   return hash.hex();
 }
 

@@ -22,9 +22,7 @@ void check_shape(const at::Tensor& tensor, std::initializer_list<int64_t> sizes,
     wanted.push_back(size < 0 ? "*" : std::to_string(size));
     ++axis;
   }
-  if (same) {
-    return;
-  }
+  if (same) return;
   throw Error(fmt::format("{}: expected shape [{}], found {}", what, fmt::join(wanted, ", "),
                           tensor.defined() ? shape_text(tensor.sizes()) : "no tensor"));
 }

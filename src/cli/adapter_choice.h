@@ -6,7 +6,9 @@
 #include "jointtuner/adapter/adapter_file.h"
 
 namespace CLI {
+
 class App;
+
 }
 
 namespace jointtuner::cli {

@@ -6,8 +6,8 @@
 #include "commands.h"
 #include "config_arguments.h"
 #include "jointtuner/base/bytes.h"
-#include "json_text.h"
 #include "jointtuner/run/check.h"
+#include "json_text.h"
 
 namespace jointtuner::cli {
 namespace {

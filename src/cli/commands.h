@@ -2,7 +2,9 @@
 #pragma once
 
 namespace CLI {
+
 class App;
+
 }
 
 namespace jointtuner::cli {

@@ -3,13 +3,13 @@
 #include <CLI/App.hpp>
 #include <memory>
 
-#include "jointtuner/run/adapter_source.h"
 #include "commands.h"
-#include "jointtuner/run/facts.h"
 #include "jointtuner/adapter/joined.h"
 #include "jointtuner/adapter/plain_lora.h"
 #include "jointtuner/adapter/published_list.h"
 #include "jointtuner/base/error.h"
+#include "jointtuner/run/adapter_source.h"
+#include "jointtuner/run/facts.h"
 #include "machine.h"
 
 namespace jointtuner::cli {
@@ -25,7 +25,8 @@ struct Arguments {
 };
 
 run::AdapterSource source_of(const std::string& path, const Arguments& a) {
-  return run::is_published_list(path) ? run::published_adapter(path, a.backbone, a.gate_pooling) : run::own_adapter(path, a.backbone);
+  return run::is_published_list(path) ? run::published_adapter(path, a.backbone, a.gate_pooling)
+                                      : run::own_adapter(path, a.backbone);
 }
 
 void write_converted(const Arguments& a, const run::AdapterSource& source) {

@@ -24,8 +24,8 @@ void run_doctor(Arguments& a) {
   const std::vector<doctor::Row> rows = doctor::findings(a.options);
   fmt::print("{}", a.json ? doctor::table_json(rows).dump(1) + "\n" : doctor::table_text(rows));
   std::fflush(stdout);
-  const auto first =
-      std::find_if(rows.begin(), rows.end(), [](const doctor::Row& row) { return row.verdict == doctor::Verdict::wrong; });
+  const auto first = std::find_if(rows.begin(), rows.end(),
+                                  [](const doctor::Row& row) { return row.verdict == doctor::Verdict::wrong; });
   if (first == rows.end()) return;
   const size_t wrong = doctor::count(rows, doctor::Verdict::wrong);
   throw Error(fmt::format("{} check{} of {} found something wrong, the first: {}{}{}", wrong, wrong == 1 ? "" : "s",

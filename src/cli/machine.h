@@ -9,7 +9,9 @@
 #include "jointtuner/config/options.h"
 
 namespace CLI {
+
 class App;
+
 }
 
 namespace jointtuner::cli {

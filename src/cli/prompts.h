@@ -7,7 +7,9 @@
 #include "jointtuner/sample/options.h"
 
 namespace CLI {
+
 class App;
+
 }
 
 namespace jointtuner::cli {

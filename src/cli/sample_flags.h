@@ -4,7 +4,9 @@
 #include <vector>
 
 namespace CLI {
+
 class App;
+
 }
 
 namespace jointtuner::cli {

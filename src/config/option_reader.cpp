@@ -27,17 +27,15 @@ bool within(const std::string& path, const std::string& outer) {
 }  // namespace
 
 void OptionReader::read(const Json& json, bool& target, const std::string& path) const {
-  if (!json.is_boolean()) {
+  if (!json.is_boolean())
     fail(path, fmt::format("expected true or false, found {}{}", found_text(json), boolean_advice(json)));
-  }
   target = json.get<bool>();
 }
 
 void OptionReader::read(const Json& json, int64_t& target, const std::string& path) const {
   const bool too_large = json.is_number_unsigned() && json.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX);
-  if (!json.is_number_integer() || too_large) {
+  if (!json.is_number_integer() || too_large)
     fail(path, fmt::format("expected a whole number, found {}{}", found_text(json), number_advice(json)));
-  }
   target = json.get<int64_t>();
 }
 

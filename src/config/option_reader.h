@@ -62,9 +62,8 @@ class OptionReader {
       read(json.at(name), member, inner);
       (check(json.at(name), member, inner, limit), ...);
     });
-    for (const auto& [key, value] : json.items()) {
+    for (const auto& [key, value] : json.items())
       if (std::find(names.begin(), names.end(), key) == names.end()) unknown(path, key, names);
-    }
   }
 
  private:
@@ -104,14 +103,11 @@ class OptionReader {
       if (value) check(json, *value, path, limit);
     } else if constexpr (std::is_same_v<Limit, Range>) {
       const auto number = static_cast<double>(value);
-      if (!(number >= limit.low && number <= limit.high)) {
+      if (!(number >= limit.low && number <= limit.high))
         fail(path, fmt::format("expected a number {}, found {}", range_text(limit), found_text(json)));
-      }
-    } else {
-      if (std::find(limit.names.begin(), limit.names.end(), value) == limit.names.end()) {
-        fail(path, fmt::format("expected one of {}; found {}{}", list_text(limit.names), found_text(json),
-                               suggestion(value, limit.names)));
-      }
+    } else if (std::find(limit.names.begin(), limit.names.end(), value) == limit.names.end()) {
+      fail(path, fmt::format("expected one of {}; found {}{}", list_text(limit.names), found_text(json),
+                             suggestion(value, limit.names)));
     }
   }
 

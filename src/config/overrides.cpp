@@ -17,13 +17,11 @@ using Json = nlohmann::ordered_json;
 
 std::vector<std::string> parts_of(std::string_view path) {
   std::vector<std::string> parts(1);
-  for (const char c : path) {
-    if (c == '.') {
+  for (const char c : path)
+    if (c == '.')
       parts.emplace_back();
-    } else {
+    else
       parts.back() += c;
-    }
-  }
   return parts;
 }
 
@@ -72,9 +70,8 @@ Json value_of(std::string_view value, std::string_view text) {
 
 Override apply_override(nlohmann::ordered_json& json, std::string_view text) {
   const size_t equals = text.find('=');
-  if (equals == std::string_view::npos) {
+  if (equals == std::string_view::npos)
     throw UsageError(fmt::format("--set {}: expected path=value, for example --set train.steps=500", text));
-  }
   const std::string path(text.substr(0, equals));
   const auto parts = parts_of(path);
   if (std::any_of(parts.begin(), parts.end(), [](const std::string& part) { return part.empty(); })) {

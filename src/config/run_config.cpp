@@ -23,6 +23,7 @@ RunConfig parse_run_config(std::string_view text, std::string_view origin, const
 }
 
 namespace {
+
 /// A config that cannot be read is wrong usage, not a failure of the run.
 std::string config_text(const std::filesystem::path& path) {
   try {
@@ -31,6 +32,7 @@ std::string config_text(const std::filesystem::path& path) {
     throw UsageError(error.what());
   }
 }
+
 }  // namespace
 
 RunConfig load_run_config(const std::filesystem::path& path, const std::vector<std::string>& overrides) {

@@ -57,19 +57,17 @@ class Walk : public nlohmann::json_sax<Json> {
   bool key(string_t& name) override {
     Level& level = levels_.back();
     level.place = name;
-    if (!level.keys.insert(name).second) {
+    if (!level.keys.insert(name).second)
       throw UsageError(fmt::format("{}: {}: this key occurs twice; keep one of them", origin_, path()));
-    }
     return true;
   }
 
   bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) override {
     std::string what = error.what();
-    if (const size_t reason = what.rfind(" - "); reason != std::string::npos) {
+    if (const size_t reason = what.rfind(" - "); reason != std::string::npos)
       what = what.substr(reason + 3);
-    } else if (const size_t colon = what.find(": "); colon != std::string::npos) {
+    else if (const size_t colon = what.find(": "); colon != std::string::npos)
       what = what.substr(colon + 2);
-    }
     throw UsageError(fmt::format("{}: {}: not JSON: {}{}", origin_, line_and_column(text_, position), what,
                                  advice(text_, position)));
   }
@@ -90,9 +88,8 @@ class Walk : public nlohmann::json_sax<Json> {
   bool enter(bool is_list) {
     next_element();
     levels_.push_back({is_list, 0, "", {}});
-    if (levels_.size() > kMaximumDepth) {
+    if (levels_.size() > kMaximumDepth)
       throw UsageError(fmt::format("{}: nested more than {} levels deep; a config needs 4", origin_, kMaximumDepth));
-    }
     return true;
   }
 

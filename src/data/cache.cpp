@@ -26,9 +26,8 @@ std::string variable(const char* name) {
 // Of the values: the file format itself would not notice a changed byte in them.
 std::string values_hash(const NamedTensors& tensors) {
   Sha256 hash;
-  for (const auto& [name, tensor] : tensors) {
+  for (const auto& [name, tensor] : tensors)
     hash.update(name).update({static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()});
-  }
   return hash.hex();
 }
 
@@ -40,18 +39,14 @@ std::map<std::string, std::string> header_of(const CacheKey& key, const NamedTen
 
 NamedTensors stored(const fs::path& file, const CacheKey& key) {
   Safetensors found = load_safetensors(file);
-  if (found.metadata != header_of(key, found.tensors)) {
+  if (found.metadata != header_of(key, found.tensors))
     throw Error(fmt::format("{}: its header does not fit its key and values", file.string()));
-  }
   return std::move(found.tensors);
 }
 
 Tensor tensor_named(const NamedTensors& tensors, std::string_view name) {
-  for (const auto& [found, tensor] : tensors) {
-    if (found == name) {
-      return tensor;
-    }
-  }
+  for (const auto& [found, tensor] : tensors)
+    if (found == name) return tensor;
   throw Error(fmt::format("a cached result has no tensor \"{}\"", name));
 }
 
@@ -66,23 +61,16 @@ CacheKey encoder_key(const char* what, const Encoder& encoder) {
 }  // namespace
 
 fs::path cache_folder(const DataOptions& options) {
-  if (!options.cache.empty()) {
-    return options.cache;
-  }
-  if (const std::string folder = variable("XDG_CACHE_HOME"); !folder.empty()) {
-    return fs::path(folder) / "jointtuner";
-  }
-  if (const std::string home = variable("HOME"); !home.empty()) {
-    return fs::path(home) / ".cache" / "jointtuner";
-  }
+  if (!options.cache.empty()) return options.cache;
+  if (const std::string folder = variable("XDG_CACHE_HOME"); !folder.empty()) return fs::path(folder) / "jointtuner";
+  if (const std::string home = variable("HOME"); !home.empty()) return fs::path(home) / ".cache" / "jointtuner";
   throw Error("no folder for cached latents: neither data.cache nor XDG_CACHE_HOME nor HOME is set; set data.cache");
 }
 
 std::string cache_key_hash(const CacheKey& key) {
   Sha256 hash;
-  for (const auto& [name, value] : key) {
+  for (const auto& [name, value] : key)
     hash.update(fmt::format("{}:{}={}:{}\n", name.size(), name, value.size(), value));
-  }
   return hash.hex();
 }
 
@@ -113,9 +101,7 @@ NamedTensors TensorCache::get_or_make(const CacheKey& key, const std::function<N
     }
   }
   Safetensors made;
-  for (const auto& [name, tensor] : make()) {
-    made.tensors.emplace_back(name, tensor.detach().to(at::kCPU).contiguous());
-  }
+  for (const auto& [name, tensor] : make()) made.tensors.emplace_back(name, tensor.detach().to(at::kCPU).contiguous());
   made.metadata = header_of(key, made.tensors);
   make_folder(file.parent_path());
   save_safetensors(file, made);
@@ -167,11 +153,9 @@ bool TextCache::has(const std::string& caption) const { return cache_.has(key(ca
 
 Tensor TextCache::get_or_make(const std::string& caption,
                               const std::function<Tensor(const std::string& caption)>& make) const {
-  return tensor_named(cache_.get_or_make(key(caption),
-                                         [&]() -> NamedTensors {
-                                           return {{"prompt_embedding", make(caption)}};
-                                         }),
-                      "prompt_embedding");
+  return tensor_named(
+      cache_.get_or_make(key(caption), [&]() -> NamedTensors { return {{"prompt_embedding", make(caption)}}; }),
+      "prompt_embedding");
 }
 
 }  // namespace jointtuner::data

@@ -19,21 +19,15 @@ bool is_text(std::string_view bytes) {
                         : (lead >> 4) == 0x0E ? 2
                         : (lead >> 3) == 0x1E ? 3
                                               : 4;
-    if (more == 4 || at + more > bytes.size() || lead == 0) {
-      return false;
-    }
+    if (more == 4 || at + more > bytes.size() || lead == 0) return false;
     uint32_t code = more == 0 ? lead : lead & (0x3FU >> more);
     for (size_t i = 0; i < more; ++i) {
       const auto next = static_cast<unsigned char>(bytes[at++]);
-      if ((next >> 6) != 0x02) {
-        return false;
-      }
+      if ((next >> 6) != 0x02) return false;
       code = code << 6 | (next & 0x3FU);
     }
     constexpr uint32_t kSmallest[] = {0, 0x80, 0x800, 0x10000};
-    if (code < kSmallest[more] || code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) {
-      return false;
-    }
+    if (code < kSmallest[more] || code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) return false;
   }
   return true;
 }
@@ -44,25 +38,18 @@ fs::path caption_file(const fs::path& media) { return fs::path(media).replace_ex
 
 std::string clean_caption(std::string_view text, std::string_view where) {
   constexpr std::string_view kMark = "\xEF\xBB\xBF", kSpace = " \t\r\n\v\f";
-  if (!is_text(text)) {
-    throw Error(fmt::format("{}: this caption is not UTF-8 text; save it as UTF-8", where));
-  }
-  if (text.starts_with(kMark)) {
-    text.remove_prefix(kMark.size());
-  }
+  if (!is_text(text)) throw Error(fmt::format("{}: this caption is not UTF-8 text; save it as UTF-8", where));
+  if (text.starts_with(kMark)) text.remove_prefix(kMark.size());
   const size_t first = text.find_first_not_of(kSpace);
-  if (first == std::string_view::npos) {
+  if (first == std::string_view::npos)
     throw Error(fmt::format("{}: this caption is empty; write what is to be seen into it, in one sentence", where));
-  }
   text = text.substr(first, text.find_last_not_of(kSpace) + 1 - first);
   std::string caption;
-  for (const char letter : text) {
-    if (letter == ' ' || kSpace.find(letter) == std::string_view::npos) {
+  for (const char letter : text)
+    if (letter == ' ' || kSpace.find(letter) == std::string_view::npos)
       caption += letter;  // spaces inside stay as they were typed
-    } else if (caption.back() != ' ') {
+    else if (caption.back() != ' ')
       caption += ' ';
-    }
-  }
   return caption;
 }
 

@@ -38,13 +38,9 @@ std::vector<Candidate> files_of_folder(const fs::path& folder) {
   std::map<fs::path, bool> captions;  // file -> has media
   std::error_code failure;
   const fs::directory_iterator entries(folder, failure);
-  if (failure) {
-    throw Error(fmt::format("{}: this folder cannot be listed: {}", folder.string(), failure.message()));
-  }
+  if (failure) throw Error(fmt::format("{}: this folder cannot be listed: {}", folder.string(), failure.message()));
   for (const fs::directory_entry& entry : entries) {
-    if (is_passed_over(entry.path())) {
-      continue;
-    }
+    if (is_passed_over(entry.path())) continue;
     if (entry.is_directory()) {
       candidates.push_back(
           {entry.path(), fmt::format("{}: a folder inside a folder is not searched; make it a source of its own, or "
@@ -56,11 +52,9 @@ std::vector<Candidate> files_of_folder(const fs::path& folder) {
       candidates.push_back({entry.path(), ""});
     }
   }
-  for (const Candidate& candidate : candidates) {
-    if (const auto caption = captions.find(caption_file(candidate.path)); caption != captions.end()) {
+  for (const Candidate& candidate : candidates)
+    if (const auto caption = captions.find(caption_file(candidate.path)); caption != captions.end())
       caption->second = true;
-    }
-  }
   for (const auto& [caption, has_media] : captions) {
     if (!has_media) {
       candidates.push_back(
@@ -76,16 +70,13 @@ std::vector<Candidate> files_of_folder(const fs::path& folder) {
 std::vector<Candidate> files_of(const SourceOptions& source, Kind kind) {
   const fs::path path = source.path;
   const std::string field = fmt::format("data.{}s", kind_name(kind));
-  if (source.path.empty()) {
+  if (source.path.empty())
     throw UsageError(fmt::format("{}: a source has an empty \"path\"; give a file or a folder", field));
-  }
   if (!fs::exists(path)) {
     throw Error(fmt::format("{}: {}: no such file or folder; check the path (it is taken from {})", field,
                             path.string(), fs::current_path().string()));
   }
-  if (!fs::is_directory(path)) {
-    return {{path, ""}};
-  }
+  if (!fs::is_directory(path)) return {{path, ""}};
   std::vector<Candidate> candidates = files_of_folder(path);
   if (candidates.empty()) {
     throw Error(
@@ -97,9 +88,8 @@ std::vector<Candidate> files_of(const SourceOptions& source, Kind kind) {
 
 std::vector<double> clip_starts(double start_s, double last_s, int64_t count) {
   std::vector<double> starts_s{start_s};
-  for (int64_t i = 1; i < count; ++i) {
+  for (int64_t i = 1; i < count; ++i)
     starts_s.push_back(start_s + (last_s - start_s) * static_cast<double>(i) / static_cast<double>(count - 1));
-  }
   return starts_s;
 }
 
@@ -131,27 +121,22 @@ Item item_of(const fs::path& path, const SourceOptions& source, Kind kind, const
   }
   item.caption = caption_of(path, source.caption);
   item.content_hash = sha256_file(path);
-  if (kind == Kind::video && options.on_bad_item == "skip") {
-    for (int64_t clip = 0; clip < static_cast<int64_t>(item.clip_starts_s.size()); ++clip) {
+  if (kind == Kind::video && options.on_bad_item == "skip")
+    for (int64_t clip = 0; clip < static_cast<int64_t>(item.clip_starts_s.size()); ++clip)
       load_frames(item, {.item = 0, .flip = false, .clip = clip}, options);
-    }
-  }
   return item;
 }
 
 void add_source(Listing& listing, const SourceOptions& source, Kind kind, const DataOptions& options) {
   for (const Candidate& candidate : files_of(source, kind)) {
     try {
-      if (!candidate.problem.empty()) {
-        throw Error(candidate.problem);
-      }
+      if (!candidate.problem.empty()) throw Error(candidate.problem);
       listing.items.push_back(item_of(candidate.path, source, kind, options));
     } catch (const UsageError&) {
       throw;
     } catch (const Error& error) {
-      if (options.on_bad_item != "skip") {
+      if (options.on_bad_item != "skip")
         throw Error(fmt::format("{}\n(on_bad_item = skip would leave it out)", error.what()));
-      }
       log_warning(fmt::format("left out: {}", error.what()));
       listing.skipped.push_back({candidate.path, error.what()});
     }
@@ -163,9 +148,7 @@ void check_left(const Listing& listing, Kind kind, bool asked_for) {
       std::any_of(listing.items.begin(), listing.items.end(), [kind](const Item& item) { return item.kind == kind; });
   if (asked_for && !some) {
     std::string reasons;
-    for (const Skipped& skipped : listing.skipped) {
-      reasons += "\n  " + skipped.reason;
-    }
+    for (const Skipped& skipped : listing.skipped) reasons += "\n  " + skipped.reason;
     throw Error(fmt::format("data.{}s: no {} is left to train on; every file was skipped:{}", kind_name(kind),
                             kind_name(kind), reasons));
   }
@@ -186,12 +169,8 @@ Listing list_items(const DataOptions& options) {
         "\"photos\"}]");
   }
   Listing listing;
-  for (const SourceOptions& source : options.images) {
-    add_source(listing, source, Kind::image, options);
-  }
-  for (const SourceOptions& source : options.videos) {
-    add_source(listing, source, Kind::video, options);
-  }
+  for (const SourceOptions& source : options.images) add_source(listing, source, Kind::image, options);
+  for (const SourceOptions& source : options.videos) add_source(listing, source, Kind::video, options);
   const auto key = [](const Item& item) {
     return std::make_tuple(item.kind == Kind::video, item.path.generic_string(), item.start_s);
   };
@@ -209,9 +188,7 @@ std::string data_hash(const std::vector<Item>& items) {
   for (const Item& item : items) {
     hash.update(
         fmt::format("{} {} {}\n{}\n", kind_name(item.kind), item.content_hash, item.caption.size(), item.caption));
-    for (const double start_s : item.clip_starts_s) {
-      hash.update(fmt::format("{} ", start_s));
-    }
+    for (const double start_s : item.clip_starts_s) hash.update(fmt::format("{} ", start_s));
     hash.update("\n");
   }
   return hash.hex();

@@ -24,9 +24,7 @@ JointBatches::JointBatches(const std::vector<Item>& items, uint64_t seed, int64_
         "batches need at least 1 item, a batch of at least 1 and image_flip in [0, 1]; found {}, {} and {:g}",
         items.size(), batch, image_flip));
   }
-  for (const Item& item : items) {
-    items_.push_back({item.kind, static_cast<int64_t>(item.clip_starts_s.size())});
-  }
+  for (const Item& item : items) items_.push_back({item.kind, static_cast<int64_t>(item.clip_starts_s.size())});
 }
 
 JointBatch JointBatches::at(int64_t micro_step) const {
@@ -40,9 +38,7 @@ JointBatch JointBatches::at(int64_t micro_step) const {
   at::Tensor order = permutation(seed_, batch.epoch, count);
   for (int64_t b = 0; b < batch_; ++b) {
     const int64_t place = first + b;
-    if (b > 0 && place % count == 0) {
-      order = permutation(seed_, place / count, count);
-    }
+    if (b > 0 && place % count == 0) order = permutation(seed_, place / count, count);
     Draw draw;
     draw.item = order.const_data_ptr<int64_t>()[place % count];
     const Choice& choice = items_[static_cast<size_t>(draw.item)];
@@ -62,17 +58,12 @@ std::vector<Draw> all_draws(const std::vector<Item>& items, double image_flip) {
   for (size_t i = 0; i < items.size(); ++i) {
     const auto item = static_cast<int64_t>(i);
     if (items[i].kind == Kind::image) {
-      if (image_flip < 1) {
-        draws.push_back({.item = item, .flip = false, .clip = 0});
-      }
-      if (image_flip > 0) {
-        draws.push_back({.item = item, .flip = true, .clip = 0});
-      }
+      if (image_flip < 1) draws.push_back({.item = item, .flip = false, .clip = 0});
+      if (image_flip > 0) draws.push_back({.item = item, .flip = true, .clip = 0});
       continue;
     }
-    for (size_t clip = 0; clip < items[i].clip_starts_s.size(); ++clip) {
+    for (size_t clip = 0; clip < items[i].clip_starts_s.size(); ++clip)
       draws.push_back({.item = item, .flip = false, .clip = static_cast<int64_t>(clip)});
-    }
   }
   return draws;
 }

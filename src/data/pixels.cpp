@@ -14,9 +14,8 @@ media::Size fitted_size(const DataOptions& options) { return {options.height, op
 
 media::ClipRequest clip_request(const Item& item, int64_t clip, const DataOptions& options) {
   const auto clips = static_cast<int64_t>(item.clip_starts_s.size());
-  if (clip < 0 || clip >= clips) {
+  if (clip < 0 || clip >= clips)
     throw Error(fmt::format("{}: expected a clip number below {}, found {}", item.path.string(), clips, clip));
-  }
   return {.start_s = item.clip_starts_s[static_cast<size_t>(clip)],
           .fps = options.fps,
           .frames = options.frames,
@@ -27,9 +26,7 @@ media::ClipRequest clip_request(const Item& item, int64_t clip, const DataOption
 }  // namespace
 
 Tensor load_frames(const Item& item, const Draw& draw, const DataOptions& options) {
-  if (item.kind == Kind::video) {
-    return media::read_clip(item.path, clip_request(item, draw.clip, options));
-  }
+  if (item.kind == Kind::video) return media::read_clip(item.path, clip_request(item, draw.clip, options));
   const Tensor image = media::fit(media::read_image(item.path), fitted_size(options), media::fit_from(options.resize));
   return (draw.flip ? image.flip(1) : image).unsqueeze(0);
 }
@@ -52,9 +49,8 @@ ItemUse use_of(const Item& item, const DataOptions& options) {
   for (size_t clip = 0; clip < item.clip_starts_s.size(); ++clip) {
     ClipUse& added = use.clips.emplace_back();
     added.start_s = item.clip_starts_s[clip];
-    if (item.kind == Kind::video) {
+    if (item.kind == Kind::video)
       added.times_s = media::picked_times_s(item.path, clip_request(item, static_cast<int64_t>(clip), options));
-    }
   }
   return use;
 }

@@ -18,9 +18,8 @@ namespace {
 /// `count` numbers from `first` to `last`, evenly.
 std::vector<double> line(double first, double last, int64_t count) {
   std::vector<double> result(static_cast<size_t>(count), first);
-  for (size_t i = 1; i < result.size(); ++i) {
+  for (size_t i = 1; i < result.size(); ++i)
     result[i] = first + (last - first) * static_cast<double>(i) / static_cast<double>(count - 1);
-  }
   return result;
 }
 
@@ -52,17 +51,14 @@ std::vector<double> betas(const ScheduleConstants& c) {
 
 void check(const ScheduleConstants& c) {
   if (c.train_timesteps < 2) fail(fmt::format("expected at least 2 train_timesteps, found {}", c.train_timesteps));
-  if (!(c.beta_start > 0 && c.beta_start <= c.beta_end && c.beta_end < 1)) {
+  if (!(c.beta_start > 0 && c.beta_start <= c.beta_end && c.beta_end < 1))
     fail(fmt::format("expected 0 < beta_start <= beta_end < 1, found {} and {}", c.beta_start, c.beta_end));
-  }
   if (!(c.snr_shift > 0)) fail(fmt::format("expected snr_shift above 0, found {}", c.snr_shift));
   if (c.steps_offset < 0) fail(fmt::format("expected steps_offset of 0 or more, found {}", c.steps_offset));
-  if (c.clip_sample && !(c.clip_sample_range > 0)) {
+  if (c.clip_sample && !(c.clip_sample_range > 0))
     fail(fmt::format("expected clip_sample_range above 0, found {}", c.clip_sample_range));
-  }
-  if (c.timestep_spacing != "leading" && c.timestep_spacing != "trailing" && c.timestep_spacing != "linspace") {
+  if (c.timestep_spacing != "leading" && c.timestep_spacing != "trailing" && c.timestep_spacing != "linspace")
     fail(fmt::format("expected timestep_spacing leading, trailing or linspace, found '{}'", c.timestep_spacing));
-  }
 }
 
 /// Algorithm 1 of arXiv 2305.08891 on the cumulative products.
@@ -91,9 +87,8 @@ NoiseSchedule::NoiseSchedule(const ScheduleConstants& constants)
 }
 
 double NoiseSchedule::alpha_cumprod(int64_t timestep) const {
-  if (timestep >= train_timesteps()) {
+  if (timestep >= train_timesteps())
     fail(fmt::format("timestep {} is outside 0 .. {}", timestep, train_timesteps() - 1));
-  }
   if (timestep < 0 && constants_.final_alpha_one) return 1;
   return alphas_cumprod_float64_.const_data_ptr<double>()[std::max<int64_t>(timestep, 0)];
 }

@@ -21,9 +21,8 @@ using kernels::StepCoefficients;
 using kernels::StepResult;
 
 void check_prediction(const Tensor& prediction, const Tensor& latents, const char* which, int64_t timestep) {
-  if (!prediction.defined()) {
+  if (!prediction.defined())
     throw Error(fmt::format("sampling: the denoiser gave no {} prediction at timestep {}", which, timestep));
-  }
   if (prediction.sizes() != latents.sizes()) {
     throw Error(fmt::format("sampling: expected a {} prediction like the latents {}, found {} at timestep {}", which,
                             shape_text(latents.sizes()), shape_text(prediction.sizes()), timestep));
@@ -43,9 +42,8 @@ GuidedPrediction predict(const Denoise& denoise, const Tensor& latents, int64_t 
 void check_settings(const char* sampler, const Tensor& latents, const SamplerSettings& settings) {
   if (!latents.defined() || !latents.is_floating_point())
     throw Error(fmt::format("{}: expected floating latents", sampler));
-  if (!std::isfinite(settings.guidance_scale)) {
+  if (!std::isfinite(settings.guidance_scale))
     throw Error(fmt::format("{}: expected a finite guidance scale, found {}", sampler, settings.guidance_scale));
-  }
 }
 
 void check_ddim_eta(const SamplerSettings& settings) {

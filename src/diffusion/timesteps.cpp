@@ -25,9 +25,8 @@ std::vector<int64_t> trailing(int64_t train_timesteps, int64_t steps) {
 std::vector<int64_t> linspace(int64_t last, int64_t intervals, int64_t steps) {
   const double spacing = intervals == 0 ? 0 : static_cast<double>(last) / static_cast<double>(intervals);
   std::vector<int64_t> result;
-  for (int64_t i = intervals; static_cast<int64_t>(result.size()) < steps; --i) {
+  for (int64_t i = intervals; static_cast<int64_t>(result.size()) < steps; --i)
     result.push_back(i == intervals && intervals > 0 ? last : rounded(static_cast<double>(i) * spacing));
-  }
   return result;
 }
 
@@ -38,9 +37,8 @@ std::vector<int64_t> leading(int64_t ratio, int64_t highest, int64_t steps, int6
 }
 
 void check_steps(const NoiseSchedule& schedule, int64_t steps) {
-  if (steps < 1 || steps > schedule.train_timesteps()) {
+  if (steps < 1 || steps > schedule.train_timesteps())
     throw Error(fmt::format("sampling: expected 1 to {} steps, found {}", schedule.train_timesteps(), steps));
-  }
 }
 
 std::vector<int64_t> checked(const NoiseSchedule& schedule, std::vector<int64_t> timesteps) {
@@ -75,9 +73,8 @@ std::vector<int64_t> dpmpp_2m_timesteps(const NoiseSchedule& schedule, int64_t s
 }
 
 std::vector<int64_t> ddim_inversion_timesteps(const NoiseSchedule& schedule, int64_t steps) {
-  if (schedule.constants().timestep_spacing == "linspace") {
+  if (schedule.constants().timestep_spacing == "linspace")
     throw Error("DDIM inversion: expected leading or trailing timestep spacing, found linspace");
-  }
   auto timesteps = ddim_timesteps(schedule, steps);
   std::reverse(timesteps.begin(), timesteps.end());
   return timesteps;

@@ -6,12 +6,12 @@
 
 #include <algorithm>
 
-#include "kernels.h"
-#include "training.h"
 #include "jointtuner/backbone/video_size.h"
 #include "jointtuner/base/generator.h"
 #include "jointtuner/train/optimizer.h"
 #include "jointtuner/train/training_step.h"
+#include "kernels.h"
+#include "training.h"
 
 namespace jointtuner::doctor {
 namespace {

@@ -4,11 +4,11 @@
 
 #include <functional>
 
+#include "jointtuner/base/progress.h"
+#include "jointtuner/run/problems.h"
 #include "kernels.h"
 #include "machine.h"
 #include "training.h"
-#include "jointtuner/base/progress.h"
-#include "jointtuner/run/problems.h"
 
 namespace jointtuner::doctor {
 namespace {

@@ -5,11 +5,11 @@
 
 #include <cmath>
 
-#include "kernels.h"
 #include "jointtuner/base/generator.h"
 #include "jointtuner/kernels/gated_update.h"
 #include "jointtuner/kernels/glora_linear.h"
 #include "jointtuner/kernels/reference.h"
+#include "kernels.h"
 
 namespace jointtuner::doctor {
 namespace {

@@ -8,12 +8,12 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels.h"
 #include "jointtuner/adapter/adapter_set.h"
 #include "jointtuner/base/generator.h"
 #include "jointtuner/diffusion/noise_schedule.h"
 #include "jointtuner/kernels/reference.h"
 #include "jointtuner/train/optimizer.h"
+#include "kernels.h"
 
 namespace jointtuner::doctor {
 namespace {

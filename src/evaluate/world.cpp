@@ -106,9 +106,8 @@ Tensor shape_distance(std::string_view shape, const Tensor& u, const Tensor& v) 
   if (shape == "circle") return (u * u + v * v).sqrt() - 1;
   if (shape == "square") return at::maximum(side, v.abs()) - .88;
   if (shape == "triangle") return at::maximum(v - .75, (1.75 * side - .95 * (v + 1.05)) / 1.99);
-  if (shape == "cross") {
+  if (shape == "cross")
     return at::minimum(at::maximum(side - 1.05, v.abs() - .42), at::maximum(side - .42, v.abs() - 1.05));
-  }
   if (shape == "heart") {
     const Tensor lobes = ((side - .5).square() + (v + .4).square()).sqrt() - .55;
     return at::minimum(lobes, at::maximum(-.35 - v, (1.2 * side + .95 * (v - 1.05)) / 1.53));
@@ -124,13 +123,12 @@ Tensor draw(const Subject& subject, std::string_view background, const Tensor& p
   const Tensor v = ((axis.view({1, -1, 1}) - column(1)) / r).expand({-1, -1, kSize_px});
   const Tensor cover = (.5 - shape_distance(subject.shape, u, v) * r).clamp(0, 1).unsqueeze(1);
   Tensor second = at::zeros_like(cover);
-  if (subject.texture == "half") {
+  if (subject.texture == "half")
     second = (u > 0).to(at::kFloat).unsqueeze(1);
-  } else if (subject.texture == "band") {
+  else if (subject.texture == "band")
     second = (v.abs() < .3).to(at::kFloat).unsqueeze(1);
-  } else if (subject.texture != "plain") {
+  else if (subject.texture != "plain")
     unknown("texture", subject.texture, textures());
-  }
   const Tensor sprite = (1 - second) * colour(sprite_colours(), "sprite colour", subject.first) +
                         second * colour(sprite_colours(), "sprite colour", subject.second);
   return (1 - cover) * colour(backgrounds(), "background", background) + cover * sprite;

@@ -71,9 +71,8 @@ double overlap(const Tensor& cover, std::string_view shape, const Tensor& track)
 
 Tensor table(const std::vector<Colour>& colours) {
   Tensor result = at::empty({static_cast<int64_t>(colours.size()), 3}, at::kFloat);
-  for (size_t i = 0; i < colours.size(); ++i) {
+  for (size_t i = 0; i < colours.size(); ++i)
     for (int64_t c = 0; c < 3; ++c) result[static_cast<int64_t>(i)][c] = colours[i].rgb[static_cast<size_t>(c)];
-  }
   return result;
 }
 
@@ -159,9 +158,8 @@ double share(const Tensor& pixels, const std::vector<Colour>& colours, const Pas
   if (pixels.size(0) == 0) return 0;
   const Tensor counts = at::bincount(nearest(pixels, colours), {}, static_cast<int64_t>(colours.size()));
   int64_t passed = 0;
-  for (size_t i = 0; i < colours.size(); ++i) {
+  for (size_t i = 0; i < colours.size(); ++i)
     if (passes(colours[i].name)) passed += counts[static_cast<int64_t>(i)].item<int64_t>();
-  }
   return static_cast<double>(passed) / static_cast<double>(pixels.size(0));
 }
 
@@ -170,9 +168,8 @@ void check_names(const Asked& asked) {
   draw(asked.subject, asked.background, nowhere);
   motion_path(asked.motion, 2);
   for (const Subject& subject : asked.reference_subjects) draw(subject, "black", nowhere);
-  for (const std::string& background : asked.reference_backgrounds) {
+  for (const std::string& background : asked.reference_backgrounds)
     draw({"circle", "plain", "red", "red"}, background, nowhere);
-  }
 }
 
 }  // namespace
@@ -200,9 +197,8 @@ double motion_distance_px(const Tensor& track, std::string_view motion) {
   };
   const Tensor have = centred(track, 1);
   double best = std::numeric_limits<double>::infinity();
-  for (int step = 0; step <= 13; ++step) {
+  for (int step = 0; step <= 13; ++step)
     best = std::min(best, (have - centred(path, .7 + .05 * step)).square().sum(1).mean().item<double>());
-  }
   const auto frames = static_cast<double>(track.size(0)), known = static_cast<double>(count);
   return std::sqrt((best * known + kMissing_px * kMissing_px * (frames - known)) / frames);
 }
@@ -212,18 +208,16 @@ Measured measure(const Tensor& video) {
   const Tensor cover = cover_of(video);
   Measured result;
   result.whole_frames = whole_frames(cover);
-  for (const std::string_view motion : motions()) {
+  for (const std::string_view motion : motions())
     result.motion_distance_px[std::string(motion)] = motion_distance_px(track, motion);
-  }
   const Tensor seen = track.select(1, 0).isnan().logical_not();
   if (seen.sum().item<int64_t>() >= kFewestFrames) {
     result.motion = std::min_element(result.motion_distance_px.begin(), result.motion_distance_px.end(),
                                      [](const auto& a, const auto& b) { return a.second < b.second; })
                         ->first;
   }
-  if (const Tensor ground = ground_of(video, cover); ground.size(0) > 0) {
+  if (const Tensor ground = ground_of(video, cover); ground.size(0) > 0)
     result.background = nearest_name(std::get<0>(ground.median(0)), backgrounds());
-  }
   if (!seen.any().item<bool>()) return result;
   const Tensor places = track.index({seen}), covers = cover.index({seen});
   std::string_view best;

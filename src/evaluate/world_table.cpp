@@ -32,9 +32,8 @@ Truth load_truth(const fs::path& path) {
   try {
     const json value = json::parse(read_file(path));
     Truth truth{path, value.at("prompts"), {}};
-    for (const json& subject : value.at("references").at("subjects")) {
+    for (const json& subject : value.at("references").at("subjects"))
       truth.common.reference_subjects.push_back(subject_of(subject));
-    }
     value.at("references").at("backgrounds").get_to(truth.common.reference_backgrounds);
     return truth;
   } catch (const json::exception& error) {
@@ -133,9 +132,8 @@ std::string world_csv(const std::vector<Row>& rows) {
 
 std::string world_summary(const std::vector<Row>& rows) {
   std::vector<std::string> labels;
-  for (const Row& row : rows) {
+  for (const Row& row : rows)
     if (std::find(labels.begin(), labels.end(), row.label) == labels.end()) labels.push_back(row.label);
-  }
   std::string out = fmt::format("{:24} {:>6} {:>10} {:>6} {:>13} {:>5} {:>8} {:>5}   {:>5} {:>7} {:>10} {:>6}\n",
                                 "label", "videos", "appearance", "motion", "contamination", "text", "validity", "joint",
                                 "shape", "colours", "background", "motion");

@@ -120,9 +120,8 @@ std::vector<Lever> levers(const backbone::Manifest& manifest, const Work& work, 
     return found;
   }
   if (stage == "encode latents") return {encode_tiles};
-  if (stage == "preview") {
+  if (stage == "preview")
     return {sample_later, fewer_frames(manifest, "sample.frames", [](Work& w) -> int64_t& { return w.sample.frames; })};
-  }
   if (stage == "decode") {
     std::vector<Lever> found{decode_tiles, sample_later};
     if (manifest.autoencoder.kind == "2d") found.insert(found.begin(), single_frames);

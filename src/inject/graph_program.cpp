@@ -29,9 +29,8 @@ namespace {
 
 std::vector<std::string> groups_of(const std::vector<adapter::Site>& sites) {
   std::vector<std::string> groups;
-  for (const adapter::Site& site : sites) {
+  for (const adapter::Site& site : sites)
     if (std::find(groups.begin(), groups.end(), site.group) == groups.end()) groups.push_back(site.group);
-  }
   return groups;
 }
 
@@ -64,9 +63,8 @@ void check_inputs(const Tensor& latents, const Tensor& timestep, const Tensor& p
   check_latents(latents, manifest.denoiser);
   const int64_t batch = latents.size(0);
   check_shape(timestep, {batch}, "timestep [B]");
-  if (timestep.scalar_type() != at::kLong) {
+  if (timestep.scalar_type() != at::kLong)
     throw Error(fmt::format("timestep must be int64, found {}", c10::toString(timestep.scalar_type())));
-  }
   check_shape(prompt_embedding, {batch, -1, manifest.text.embedding_width}, "prompt embedding [B,L,D]");
 }
 
@@ -181,9 +179,8 @@ void GraphProgram::Impl::check_adapters(const adapter::AdapterSet& adapters, con
     throw Error(fmt::format("the adapters are {}gated, but the program was built for {}gated ones",
                             adapters.gated() ? "" : "un", options.gated ? "" : "un"));
   }
-  if (adapters.device() != device) {
+  if (adapters.device() != device)
     throw Error(fmt::format("the adapters are on {}, the denoiser on {}", adapters.device().str(), device.str()));
-  }
   if (!(how.dropout >= 0 && how.dropout < 1))
     throw Error(fmt::format("dropout must lie in [0, 1), found {}", how.dropout));
   for (const auto& [group, scale] : how.group_scale) {

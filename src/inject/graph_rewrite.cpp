@@ -57,9 +57,8 @@ class Rewriter {
     backbone::inline_calls(graph, denoiser_.file, [this](const std::string& path) { return is_segment(path); });
     backbone::canonicalise(graph, denoiser_.file, request_.device);
     std::vector<Node*> calls;
-    for (Node* node : graph.nodes()) {
+    for (Node* node : graph.nodes())
       if (node->kind() == c10::prim::CallMethod) calls.push_back(node);
-    }
     AddedValues values;
     adapt(graph, "", values, result.added);
     for (Node* call : calls) make_segment(call, graph, values, result);
@@ -181,21 +180,18 @@ class Rewriter {
       for (Value* value : tuple->inputs()) body.registerOutput(value);
       if (!tuple->hasUses()) tuple->destroy();
     }
-    for (const Value* value : body.outputs()) {
+    for (const Value* value : body.outputs())
       if (value->type()->kind() != c10::TypeKind::TensorType)
         refuse(fmt::format("segment {} returns something other than tensors", path));
-    }
     return is_tuple;
   }
 
   void check_complete() const {
-    for (size_t i = 0; i < patterns_.size(); ++i) {
+    for (size_t i = 0; i < patterns_.size(); ++i)
       if (!pattern_used_[i])
         refuse(fmt::format("segment pattern {} of bundle.json matches no module call", denoiser_.segments[i]));
-    }
-    for (size_t i = 0; i < request_.sites.size(); ++i) {
+    for (size_t i = 0; i < request_.sites.size(); ++i)
       if (!adapted_.count(i)) refuse(fmt::format("no aten::linear for the site {}", request_.sites[i].path));
-    }
   }
 
   const jit::Module& wrapper_;

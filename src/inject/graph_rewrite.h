@@ -12,8 +12,10 @@
 #include "jointtuner/backbone/manifest.h"
 
 namespace torch::jit {
+
 struct Graph;
 struct Module;
+
 }  // namespace torch::jit
 
 namespace jointtuner::inject {

@@ -113,17 +113,15 @@ bool OffloadedInputs::takes(const Tensor& tensor) {
 
 std::shared_ptr<OffloadedTensor> OffloadedInputs::offloaded(const Tensor& tensor) const {
   for (const auto& inputs : segments_) {
-    for (const auto& input : inputs) {
+    for (const auto& input : inputs)
       if (input->is(tensor)) return input;
-    }
   }
   return std::make_shared<OffloadedTensor>(host_, tensor);
 }
 
 size_t OffloadedInputs::park(const std::vector<Tensor>& inputs) {
-  if (!segments_.empty()) {
+  if (!segments_.empty())
     for (const auto& last : segments_.back()) last->release();
-  }
   std::vector<std::shared_ptr<OffloadedTensor>> parked;
   for (const Tensor& input : inputs) parked.push_back(offloaded(input));
   segments_.push_back(std::move(parked));
@@ -133,9 +131,8 @@ size_t OffloadedInputs::park(const std::vector<Tensor>& inputs) {
 std::vector<Tensor> OffloadedInputs::fetch(size_t segment) {
   std::vector<Tensor> inputs;
   for (const auto& input : segments_.at(segment)) inputs.push_back(input->take());
-  if (segment > 0) {
+  if (segment > 0)
     for (const auto& input : segments_[segment - 1]) input->prefetch();
-  }
   return inputs;
 }
 

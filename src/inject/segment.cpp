@@ -69,9 +69,8 @@ void offload(SegmentCall& call, variable_list& tensors) {
 // The tensors of a call in backward: cut off from what was recorded, those that require a gradient as leaves.
 variable_list detached(const SegmentCall& call, const variable_list& saved) {
   variable_list tensors;
-  for (const Tensor& tensor : saved) {
+  for (const Tensor& tensor : saved)
     tensors.push_back(tensor.defined() ? tensor.detach().requires_grad_(tensor.requires_grad()) : Tensor());
-  }
   if (call.offload) {
     variable_list fetched = call.run->offloaded.fetch(call.parked);
     for (size_t i = 0; i < fetched.size(); ++i) tensors[call.offloaded[i]] = std::move(fetched[i]).requires_grad_(true);
@@ -131,9 +130,8 @@ bool records_gradients(const jit::Stack& arguments) {
 // Runs the segment with recording. Each input passes an identity first, where the gradients of all its uses inside are
 // summed before they join those from outside, as the checkpoint does by its nature.
 void run_recording(const Segment& segment, jit::Stack& arguments) {
-  for (at::IValue& value : arguments) {
+  for (at::IValue& value : arguments)
     if (value.isTensor() && value.toTensor().requires_grad()) value = value.toTensor().alias();
-  }
   segment.run(arguments);
 }
 
@@ -167,11 +165,10 @@ jit::Operation segment_operation(const jit::Node* node) {
     if (!records_gradients(arguments)) {
       segment->run(arguments);
     } else {
-      if (memory == SegmentMemory::keep) {
+      if (memory == SegmentMemory::keep)
         run_recording(*segment, arguments);
-      } else {
+      else
         run_checkpointed(segment, std::move(run), memory == SegmentMemory::offload, arguments);
-      }
       SegmentWatch::see(place);
     }
     stack.insert(stack.end(), std::make_move_iterator(arguments.begin()), std::make_move_iterator(arguments.end()));

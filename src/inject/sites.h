@@ -7,7 +7,9 @@
 #include "jointtuner/backbone/manifest.h"
 
 namespace torch::jit {
+
 struct Module;
+
 }
 
 namespace jointtuner::inject {

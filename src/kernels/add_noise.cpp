@@ -38,9 +38,8 @@ void check(const Tensor& latents, const Tensor& noise, const Tensor& timestep, c
                      c10::toString(noise.scalar_type()), shape_text(noise.sizes())));
   }
   check_shape(timestep, {latents.size(0)}, "add_noise: timestep");
-  if (timestep.scalar_type() != at::kLong) {
+  if (timestep.scalar_type() != at::kLong)
     fail(fmt::format("expected int64 timesteps, found {}", c10::toString(timestep.scalar_type())));
-  }
   if (alphas_cumprod.dim() != 1 ||
       (alphas_cumprod.scalar_type() != at::kFloat && alphas_cumprod.scalar_type() != at::kDouble)) {
     fail(fmt::format("expected alphas_cumprod [T] in float32 or float64, found {} {}",
@@ -55,9 +54,8 @@ void check(const Tensor& latents, const Tensor& noise, const Tensor& timestep, c
   if (!timestep.is_cpu()) return;  // elsewhere the gather itself refuses it, without a synchronisation here
   for (int64_t i = 0; i < timestep.size(0); ++i) {
     const int64_t t = timestep.const_data_ptr<int64_t>()[i * timestep.stride(0)];
-    if (t < 0 || t >= alphas_cumprod.size(0)) {
+    if (t < 0 || t >= alphas_cumprod.size(0))
       fail(fmt::format("timestep {} of item {} is outside the schedule's 0 .. {}", t, i, alphas_cumprod.size(0) - 1));
-    }
   }
 }
 

@@ -22,9 +22,8 @@ std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<u
 }
 
 uint64_t dropout_threshold(double probability) {
-  if (!(probability >= 0 && probability < 1)) {
+  if (!(probability >= 0 && probability < 1))
     throw Error(fmt::format("dropout: expected a probability in [0, 1), found {}", probability));
-  }
   return static_cast<uint64_t>(std::llround(probability * 4294967296.0));
 }
 

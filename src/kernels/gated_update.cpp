@@ -32,9 +32,8 @@ void check(const Tensor& y, const Tensor& update, const MaybeTensor& gate, doubl
   dropout_threshold(dropout);
   if (!gate) return;
   const int64_t rows = y.size(-1) == 0 ? 0 : y.numel() / y.size(-1);
-  if (gate->dim() != 1 || gate->size(0) < 1 || rows % gate->size(0) != 0) {
+  if (gate->dim() != 1 || gate->size(0) < 1 || rows % gate->size(0) != 0)
     fail(fmt::format("expected gate [groups] with groups dividing {} rows, found {}", rows, shape_text(gate->sizes())));
-  }
   if (gate->scalar_type() != accumulation_dtype(y)) {
     fail(fmt::format("expected gate in {}, found {}", c10::toString(accumulation_dtype(y)),
                      c10::toString(gate->scalar_type())));

@@ -44,9 +44,8 @@ struct Forward {
 [[noreturn]] void fail(const std::string& text) { throw Error("glora_linear: " + text); }
 
 void check_matrix(const Tensor& tensor, int64_t rows, int64_t columns, const char* name) {
-  if (tensor.dim() != 2 || tensor.size(0) != rows || tensor.size(1) != columns) {
+  if (tensor.dim() != 2 || tensor.size(0) != rows || tensor.size(1) != columns)
     fail(fmt::format("expected {} of shape [{}, {}], found {}", name, rows, columns, shape_text(tensor.sizes())));
-  }
 }
 
 void check_adapter(const Tensor& tensor, const Tensor& x, const char* name) {
@@ -54,9 +53,8 @@ void check_adapter(const Tensor& tensor, const Tensor& x, const char* name) {
     fail(fmt::format("expected {} in float32 or x's {}, found {}", name, c10::toString(x.scalar_type()),
                      c10::toString(tensor.scalar_type())));
   }
-  if (tensor.device() != x.device()) {
+  if (tensor.device() != x.device())
     fail(fmt::format("expected {} on x's device {}, found {}", name, x.device().str(), tensor.device().str()));
-  }
 }
 
 void check(const Tensor& x, const Frozen& frozen, const Tensor& down, const Tensor& up, const MaybeTensor& gate) {
@@ -122,11 +120,10 @@ Tensor hidden_gradient(const Tensor& grad_rows, const Forward& saved, const Tens
   grad_up = at::empty(up.sizes(), options);
   parts::low_rank_backward(grad_rows, saved.hidden, up, gradient.narrow(1, 0, rank), grad_up, frozen.scale,
                            frozen.mask);
-  if (saved.gate.defined()) {
+  if (saved.gate.defined())
     parts::gate_hidden_backward(gradient, saved.hidden, saved.logits, saved.gate, frozen.scale);
-  } else if (frozen.scale != 1) {
+  else if (frozen.scale != 1)
     gradient.mul_(frozen.scale);
-  }
   return gradient;
 }
 

@@ -29,22 +29,20 @@ void check_like(const Tensor& tensor, const Tensor& latents, const char* name) {
 }
 
 void check_term(const MaybeTensor& tensor, double coefficient, const Tensor& latents, const char* name) {
-  if (tensor) {
+  if (tensor)
     check_like(*tensor, latents, name);
-  } else if (coefficient != 0) {
+  else if (coefficient != 0)
     fail(fmt::format("{} is absent, but its coefficient is {}", name, coefficient));
-  }
 }
 
 void check(const Tensor& latents, const GuidedPrediction& prediction, const StepCoefficients& c,
            const MaybeTensor& previous_x0, const MaybeTensor& noise) {
   if (!latents.is_floating_point()) fail("expected floating latents");
   check_like(prediction.conditional, latents, "the conditional prediction");
-  if (prediction.unconditional) {
+  if (prediction.unconditional)
     check_like(*prediction.unconditional, latents, "the unconditional prediction");
-  } else if (prediction.guidance_scale != 1) {
+  else if (prediction.guidance_scale != 1)
     fail(fmt::format("guidance scale {} needs an unconditional prediction", prediction.guidance_scale));
-  }
   for (const double number : {prediction.guidance_scale, c.x0_from_latents, c.x0_from_prediction, c.from_latents,
                               c.from_prediction, c.from_x0, c.from_previous_x0, c.from_noise}) {
     if (!std::isfinite(number)) fail("expected finite coefficients");

@@ -26,9 +26,8 @@ void check(const Tensor& prediction, const Tensor& target, const MaybeTensor& sh
     fail(fmt::format("expected prediction and target of one shape [B, C, F, H, W], found {} and {}",
                      shape_text(prediction.sizes()), shape_text(target.sizes())));
   }
-  if (!prediction.is_floating_point() || !target.is_floating_point() || (shift && !shift->is_floating_point())) {
+  if (!prediction.is_floating_point() || !target.is_floating_point() || (shift && !shift->is_floating_point()))
     fail("expected floating prediction, target and shift");
-  }
   if (shift) {
     check_shape(*shift, {prediction.size(0), 1, 1, prediction.size(3), prediction.size(4)},
                 "shifted_mse: prediction shift");
@@ -65,12 +64,10 @@ Tensor with_autograd(const Tensor& prediction, const Tensor& target, const Maybe
   static const auto op =
       c10::Dispatcher::singleton().findSchemaOrThrow("jointtuner::shifted_mse", "").typed<Signature>();
   check(prediction, target, shift);
-  if (target.requires_grad() || (shift && shift->requires_grad())) {
+  if (target.requires_grad() || (shift && shift->requires_grad()))
     fail("differentiable in prediction only, but target or shift asks for a gradient: detach it");
-  }
-  if (at::GradMode::is_enabled() && prediction.requires_grad()) {
+  if (at::GradMode::is_enabled() && prediction.requires_grad())
     return ShiftedMse::apply(prediction, target, shift, strength, per_item);
-  }
   at::AutoDispatchBelowADInplaceOrView below_autograd;
   return op.call(prediction, target, shift, strength, per_item);
 }

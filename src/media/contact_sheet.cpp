@@ -28,11 +28,10 @@ std::string drawable(const std::string& label) {
   std::string text;
   for (const char byte : label) {
     const auto code = static_cast<unsigned char>(byte);
-    if (code >= 32 && code < 127) {
+    if (code >= 32 && code < 127)
       text += byte;
-    } else if ((code & 0xC0) != 0x80) {
+    else if ((code & 0xC0) != 0x80)
       text += code < 32 ? ' ' : '?';
-    }
   }
   return text;
 }
@@ -43,18 +42,14 @@ std::vector<std::string> wrapped(const std::string& label, int width) {
   std::string line;
   for (const char letter : drawable(label)) {
     line += letter;
-    if (line.size() < 2 || text_width(line) <= width) {
-      continue;
-    }
+    if (line.size() < 2 || text_width(line) <= width) continue;
     const size_t space = line.rfind(' ', line.size() - 2);
     const size_t cut = letter == ' ' || space == std::string::npos || space == 0 ? line.size() - 1 : space;
     lines.push_back(line.substr(0, cut));
     const size_t rest = line.find_first_not_of(' ', cut);
     line = rest == std::string::npos ? "" : line.substr(rest);
   }
-  if (!line.empty()) {
-    lines.push_back(line);
-  }
+  if (!line.empty()) lines.push_back(line);
   return lines;
 }
 
@@ -67,9 +62,7 @@ void draw(cv::Mat page, const std::vector<std::string>& lines, int left, int top
 
 // The pictures of a cell side by side, each `height` high.
 cv::Mat strip(const Tensor& cell, const Sheet& sheet, size_t index) {
-  if (!cell.defined()) {
-    return {};
-  }
+  if (!cell.defined()) return {};
   const Tensor video = as_video(cell, fmt::format("contact sheet, cell {}", index));
   const int64_t frames = video.size(0), shown = std::min(frames, sheet.frames_per_video);
   const auto height = static_cast<int>(sheet.picture_height_px);
@@ -133,13 +126,9 @@ Tensor contact_sheet(const Sheet& sheet) {
     draw(page, sides[row], kGap, tops[row]);
     int left = label_width + kGap;
     for (size_t column = 0; column < columns; ++column) {
-      if (row == 0) {
-        draw(page, heads[column], left, 0);
-      }
+      if (row == 0) draw(page, heads[column], left, 0);
       const cv::Mat& pictures = strips[row * columns + column];
-      if (!pictures.empty()) {
-        pictures.copyTo(page(cv::Rect(left, tops[row], pictures.cols, pictures.rows)));
-      }
+      if (!pictures.empty()) pictures.copyTo(page(cv::Rect(left, tops[row], pictures.cols, pictures.rows)));
       left += widths[column] + kGap;
     }
   }

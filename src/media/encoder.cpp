@@ -10,6 +10,7 @@ extern "C" {
 #include "jointtuner/base/error.h"
 
 namespace jointtuner::media {
+
 using libav::checked;
 
 VideoEncoder::VideoEncoder(std::filesystem::path path, const char* muxer, const char* encoder)
@@ -26,14 +27,10 @@ VideoEncoder::VideoEncoder(std::filesystem::path path, const char* muxer, const 
   output_->flags |= AVFMT_FLAG_BITEXACT;
   codec_.reset(avcodec_alloc_context3(found));
   stream_ = avformat_new_stream(output_.get(), nullptr);
-  if (!codec_ || stream_ == nullptr) {
-    throw Error("out of memory: libav could not allocate an encoder");
-  }
+  if (!codec_ || stream_ == nullptr) throw Error("out of memory: libav could not allocate an encoder");
   codec_->flags |= AV_CODEC_FLAG_BITEXACT;
   codec_->thread_count = 1;  // the bytes depend on the number of threads
-  if ((output_->oformat->flags & AVFMT_GLOBALHEADER) != 0) {
-    codec_->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
-  }
+  if ((output_->oformat->flags & AVFMT_GLOBALHEADER) != 0) codec_->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
 }
 
 void VideoEncoder::option(const char* name, const char* value) {
@@ -60,15 +57,11 @@ void VideoEncoder::add(AVFrame& frame, int64_t stamp, int64_t end) {
 void VideoEncoder::write_finished_packets() {
   while (true) {
     const int code = avcodec_receive_packet(codec_.get(), packet_.get());
-    if (code == AVERROR(EAGAIN) || code == AVERROR_EOF) {
-      return;
-    }
+    if (code == AVERROR(EAGAIN) || code == AVERROR_EOF) return;
     checked(code, path_, "encode a frame");
     const auto frame =
         std::find_if(ends_.begin(), ends_.end(), [&](const auto& entry) { return entry.first == packet_->pts; });
-    if (frame != ends_.end()) {
-      packet_->duration = frame->second - frame->first;
-    }
+    if (frame != ends_.end()) packet_->duration = frame->second - frame->first;
     packet_->stream_index = stream_->index;
     av_packet_rescale_ts(packet_.get(), codec_->time_base, stream_->time_base);
     checked(av_interleaved_write_frame(output_.get(), packet_.get()), path_, "write a frame");
@@ -83,9 +76,7 @@ std::string VideoEncoder::bytes() {
   const int size = avio_close_dyn_buf(output_->pb, &data);
   output_->pb = nullptr;
   const std::unique_ptr<uint8_t, decltype(&av_free)> owner(data, &av_free);
-  if (size <= 0) {
-    throw Error(fmt::format("{}: libav produced no bytes{}", path_.string(), libav::last_complaint()));
-  }
+  if (size <= 0) throw Error(fmt::format("{}: libav produced no bytes{}", path_.string(), libav::last_complaint()));
   return {reinterpret_cast<const char*>(data), static_cast<size_t>(size)};
 }
 

@@ -14,12 +14,8 @@
 namespace jointtuner::media {
 
 Fit fit_from(std::string_view word) {
-  if (word == "cover") {
-    return Fit::cover;
-  }
-  if (word == "stretch") {
-    return Fit::stretch;
-  }
+  if (word == "cover") return Fit::cover;
+  if (word == "stretch") return Fit::stretch;
   throw UsageError(fmt::format("resize: expected cover or stretch, found '{}'", word));
 }
 
@@ -44,9 +40,7 @@ int64_t scaled_side(int64_t side, int64_t numerator, int64_t denominator, int64_
 
 Crop crop_of(Size source, Size target, Fit fit) {
   check_target(target);
-  if (fit == Fit::stretch) {
-    return {0, 0, source.height_px, source.width_px};
-  }
+  if (fit == Fit::stretch) return {0, 0, source.height_px, source.width_px};
   const int64_t height = scaled_side(source.width_px, target.height_px, target.width_px, source.height_px);
   const int64_t width = scaled_side(source.height_px, target.width_px, target.height_px, source.width_px);
   return {(source.height_px - height) / 2, (source.width_px - width) / 2, height, width};
@@ -66,20 +60,18 @@ void fit_mat(const cv::Mat& source, cv::Mat target, Fit fit) {
     cv::resize(part, smaller, shrunk, 0, 0, cv::INTER_AREA);
     part = smaller;
   }
-  if (part.size() == target.size()) {
+  if (part.size() == target.size())
     part.copyTo(target);
-  } else {
+  else
     cv::resize(part, target, target.size(), 0, 0, cv::INTER_CUBIC);
-  }
 }
 
 Tensor fit(const Tensor& frames, Size target, Fit mode) {
   check_target(target);
   const Tensor video = as_video(frames, "fit");
   Tensor fitted = at::empty({video.size(0), target.height_px, target.width_px, 3}, at::kByte);
-  for (int64_t frame = 0; frame < video.size(0); ++frame) {
+  for (int64_t frame = 0; frame < video.size(0); ++frame)
     fit_mat(mat_view(video.select(0, frame)), mat_view(fitted.select(0, frame)), mode);
-  }
   return frames.dim() == 3 ? fitted.squeeze(0) : fitted;
 }
 

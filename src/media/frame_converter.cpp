@@ -43,9 +43,7 @@ bool is_full_range(const AVFrame& frame) {
 // Size with square pixels: the side that the pixels stretch grows.
 cv::Size square_size(cv::Size stored, AVRational pixel_aspect) {
   const double aspect = pixel_aspect.num > 0 && pixel_aspect.den > 0 ? av_q2d(pixel_aspect) : 1;
-  if (aspect < 0.1 || aspect > 10) {
-    return stored;  // nonsense, as some cameras write
-  }
+  if (aspect < 0.1 || aspect > 10) return stored;  // nonsense, as some cameras write
   return aspect >= 1 ? cv::Size(static_cast<int>(std::lround(stored.width * aspect)), stored.height)
                      : cv::Size(stored.width, static_cast<int>(std::lround(stored.height / aspect)));
 }
@@ -53,9 +51,7 @@ cv::Size square_size(cv::Size stored, AVRational pixel_aspect) {
 }  // namespace
 
 Orientation orientation_of(const int32_t* display_matrix) {
-  if (display_matrix == nullptr) {
-    return {};
-  }
+  if (display_matrix == nullptr) return {};
   // (x, y) -> (a x + c y, b x + d y)
   const int64_t a = display_matrix[0], b = display_matrix[1], c = display_matrix[3], d = display_matrix[4];
   const bool transpose = std::abs(a) < std::abs(c);
@@ -63,9 +59,7 @@ Orientation orientation_of(const int32_t* display_matrix) {
 }
 
 int64_t clockwise_degrees(Orientation orientation) {
-  if (orientation.transpose) {
-    return orientation.flip_horizontally ? 90 : 270;
-  }
+  if (orientation.transpose) return orientation.flip_horizontally ? 90 : 270;
   return orientation.flip_horizontally && orientation.flip_vertically ? 180 : 0;
 }
 

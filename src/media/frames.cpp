@@ -10,9 +10,7 @@ namespace jointtuner::media {
 
 void check_frames(const at::Tensor& frames, int64_t dims, std::string_view what) {
   const char* expected = dims == 3 ? "[H,W,3]" : "[F,H,W,3]";
-  if (!frames.defined()) {
-    throw Error(fmt::format("{}: expected uint8 {}, found an undefined tensor", what, expected));
-  }
+  if (!frames.defined()) throw Error(fmt::format("{}: expected uint8 {}, found an undefined tensor", what, expected));
   if (frames.scalar_type() != at::kByte || !frames.device().is_cpu() || frames.dim() != dims || frames.size(-1) != 3 ||
       frames.numel() == 0) {
     throw Error(fmt::format("{}: expected uint8 {} on the CPU, found {} {} on {}", what, expected,

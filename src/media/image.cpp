@@ -59,9 +59,8 @@ cv::Mat over_white(const cv::Mat& bgra, const fs::path& path) {
     auto* to = bgr.ptr<cv::Vec3b>(row);
     for (int column = 0; column < unit.cols; ++column) {
       const float alpha = from[column][3];
-      for (int channel = 0; channel < 3; ++channel) {
+      for (int channel = 0; channel < 3; ++channel)
         to[column][channel] = cv::saturate_cast<uint8_t>(255.0F * (from[column][channel] * alpha + 1.0F - alpha));
-      }
     }
   }
   return bgr;
@@ -80,9 +79,7 @@ Tensor read_image(const fs::path& path) {
   if (!is_jpeg(bytes)) {  // only an unchanged decode tells whether there is an alpha channel, and it does not turn the
                           // picture
     const cv::Mat unchanged = decoded(bytes, cv::IMREAD_UNCHANGED, path);
-    if (unchanged.channels() == 4) {
-      bgr = over_white(unchanged, path);
-    }
+    if (unchanged.channels() == 4) bgr = over_white(unchanged, path);
   }
   if (bgr.empty()) {
     const cv::Mat image = decoded(bytes, cv::IMREAD_COLOR | cv::IMREAD_ANYDEPTH, path);
@@ -99,9 +96,8 @@ std::string png_bytes(const Tensor& image) {
   cv::Mat bgr;
   cv::cvtColor(mat_view(rgb), bgr, cv::COLOR_RGB2BGR);
   std::vector<uint8_t> bytes;
-  if (!cv::imencode(".png", bgr, bytes, {cv::IMWRITE_PNG_COMPRESSION, 6})) {
+  if (!cv::imencode(".png", bgr, bytes, {cv::IMWRITE_PNG_COMPRESSION, 6}))
     throw Error("png_bytes: this build of OpenCV cannot write PNG; install libopencv-imgcodecs with libpng");
-  }
   return {bytes.begin(), bytes.end()};
 }
 

@@ -18,22 +18,13 @@ bool has_jpeg_end(std::string_view bytes) {
   size_t at = 2;
   while (true) {
     at = bytes.find('\xFF', at);
-    while (at < bytes.size() && bytes[at] == '\xFF') {
-      ++at;
-    }
-    if (at >= bytes.size()) {
-      return false;
-    }
+    while (at < bytes.size() && bytes[at] == '\xFF') ++at;
+    if (at >= bytes.size()) return false;
     const auto marker = static_cast<uint8_t>(bytes[at++]);
-    if (marker == kEndOfImage) {
-      return true;
-    }
-    if (marker == kStuffed || is_restart(marker) || marker == kTemporary) {
+    if (marker == kEndOfImage) return true;
+    if (marker == kStuffed || is_restart(marker) || marker == kTemporary)
       continue;  // entropy-coded data, or a marker without a length
-    }
-    if (at + 2 > bytes.size()) {
-      return false;
-    }
+    if (at + 2 > bytes.size()) return false;
     at += static_cast<uint8_t>(bytes[at]) * 256U + static_cast<uint8_t>(bytes[at + 1]);
   }
 }

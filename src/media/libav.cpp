@@ -15,15 +15,11 @@ namespace {
 thread_local std::string complaint;
 
 void receive_message(void* source, int level, const char* format, va_list arguments) {
-  if (level > AV_LOG_ERROR) {
-    return;
-  }
+  if (level > AV_LOG_ERROR) return;
   std::array<char, 512> text{};
   std::vsnprintf(text.data(), text.size(), format, arguments);
   std::string line(text.data());
-  while (!line.empty() && (line.back() == '\n' || line.back() == ' ')) {
-    line.pop_back();
-  }
+  while (!line.empty() && (line.back() == '\n' || line.back() == ' ')) line.pop_back();
   if (!line.empty()) {
     log_debug("libav: " + line);
     complaint = line;
@@ -32,9 +28,7 @@ void receive_message(void* source, int level, const char* format, va_list argume
 
 template <class Pointer>
 Pointer allocated(Pointer pointer, std::string_view what) {
-  if (!pointer) {
-    throw Error(fmt::format("out of memory: libav could not allocate a {}", what));
-  }
+  if (!pointer) throw Error(fmt::format("out of memory: libav could not allocate a {}", what));
   return pointer;
 }
 
@@ -71,9 +65,7 @@ std::string reason(int code) {
 }
 
 int checked(int code, const std::filesystem::path& file, std::string_view action) {
-  if (code < 0) {
-    throw Error(fmt::format("{}: cannot {}: {}", file.string(), action, reason(code)));
-  }
+  if (code < 0) throw Error(fmt::format("{}: cannot {}: {}", file.string(), action, reason(code)));
   return code;
 }
 

@@ -35,9 +35,7 @@ void set_up(VideoEncoder& encoder, const Tensor& video, double fps) {
   codec.colorspace = AVCOL_SPC_SMPTE170M;
   encoder.option("preset", "medium");
   encoder.option("crf", "17");
-  if (has_avx512()) {
-    encoder.option("x264-params", "asm=avx2");
-  }
+  if (has_avx512()) encoder.option("x264-params", "asm=avx2");
   encoder.open();
 }
 
@@ -45,9 +43,8 @@ void set_up(VideoEncoder& encoder, const Tensor& video, double fps) {
 
 void write_mp4(const std::filesystem::path& path, const Tensor& frames, double fps) {
   check_frames(frames, 4, "write_mp4");
-  if (!(fps > 0 && fps <= 1000)) {
+  if (!(fps > 0 && fps <= 1000))
     throw Error(fmt::format("{}: expected a rate above 0 and up to 1000 fps, found {:g}", path.string(), fps));
-  }
   const Tensor video = frames.contiguous();
   VideoEncoder encoder(path, "mp4", "libx264");
   set_up(encoder, video, fps);

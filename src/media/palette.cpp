@@ -26,9 +26,7 @@ std::vector<Cell> occupied_cells(const at::Tensor& video) {
   const auto* pixel = video.const_data_ptr<uint8_t>();
   for (const uint8_t* end = pixel + video.numel(); pixel != end; pixel += 3) {
     Cell& cell = cells[cell_of(pixel[0], pixel[1], pixel[2])];
-    for (size_t channel = 0; channel < 3; ++channel) {
-      cell.sum[channel] += pixel[channel];
-    }
+    for (size_t channel = 0; channel < 3; ++channel) cell.sum[channel] += pixel[channel];
     ++cell.pixels;
   }
   std::erase_if(cells, [](const Cell& cell) { return cell.pixels == 0; });
@@ -62,9 +60,7 @@ struct Box {
     const int64_t half = pixels() / 2;
     int64_t sum = begin->pixels;
     auto cut = begin + 1;
-    while (cut + 1 != end && sum < half) {
-      sum += (cut++)->pixels;
-    }
+    while (cut + 1 != end && sum < half) sum += (cut++)->pixels;
     return cut;
   }
   Colour mean() const {
@@ -86,16 +82,12 @@ Palette::Palette(const at::Tensor& video, int64_t colours) : nearest_(kCells, -1
   while (static_cast<int64_t>(boxes.size()) < colours) {
     const auto box =
         std::max_element(boxes.begin(), boxes.end(), [](const Box& a, const Box& b) { return a.urgency < b.urgency; });
-    if (box->urgency == 0) {
-      break;
-    }
+    if (box->urgency == 0) break;
     const auto cut = box->median(), end = box->end;
     *box = Box(box->begin, cut);
     boxes.emplace_back(cut, end);
   }
-  for (const Box& box : boxes) {
-    colours_.push_back(box.mean());
-  }
+  for (const Box& box : boxes) colours_.push_back(box.mean());
 }
 
 uint8_t Palette::nearest(int red, int green, int blue) {

@@ -11,20 +11,15 @@ namespace jointtuner::media {
 namespace {
 
 int64_t stated_frame_duration(const AVStream& stream) {
-  for (const AVRational rate : {stream.avg_frame_rate, stream.r_frame_rate}) {
-    if (rate.num > 0 && rate.den > 0) {
-      return std::max<int64_t>(1, av_rescale_q(1, av_inv_q(rate), stream.time_base));
-    }
-  }
+  for (const AVRational rate : {stream.avg_frame_rate, stream.r_frame_rate})
+    if (rate.num > 0 && rate.den > 0) return std::max<int64_t>(1, av_rescale_q(1, av_inv_q(rate), stream.time_base));
   return std::max<int64_t>(
       1, std::llround(0.04 / av_q2d(stream.time_base)));  // 25 a second, as libav assumes for raw streams
 }
 
 // End of the last frame: its own duration, else the gap before it, else the stated rate's.
 int64_t timeline_end(const std::vector<int64_t>& stamps, int64_t last_duration, const AVStream& stream) {
-  if (last_duration <= 0 && stamps.size() > 1) {
-    last_duration = stamps.back() - stamps[stamps.size() - 2];
-  }
+  if (last_duration <= 0 && stamps.size() > 1) last_duration = stamps.back() - stamps[stamps.size() - 2];
   return stamps.back() + (last_duration > 0 ? last_duration : stated_frame_duration(stream));
 }
 
@@ -39,16 +34,11 @@ class Keeper {
   }
 
   void take(libav::PacketPtr packet, bool shown) {
-    if (shown) {
-      first_ = std::min(first_, packet->pts);
-    }
-    if (is_past(*packet)) {
-      return;
-    }
+    if (shown) first_ = std::min(first_, packet->pts);
+    if (is_past(*packet)) return;
     const bool is_key = (packet->flags & AV_PKT_FLAG_KEY) != 0;
-    if (is_key && first_ != INT64_MAX && libav::seconds(packet->pts - first_, time_base_) <= span_.from_s) {
+    if (is_key && first_ != INT64_MAX && libav::seconds(packet->pts - first_, time_base_) <= span_.from_s)
       packets.clear();
-    }
     packets.push_back(std::move(packet));
   }
 
@@ -70,15 +60,10 @@ Scan scan_packets(VideoStream& stream, Span span, ScanTo to) {
   int64_t first_key = AV_NOPTS_VALUE;
   while (libav::PacketPtr packet = stream.next_packet()) {
     const bool is_key = (packet->flags & AV_PKT_FLAG_KEY) != 0;
-    if (first_key == AV_NOPTS_VALUE && !is_key) {
+    if (first_key == AV_NOPTS_VALUE && !is_key)
       continue;  // a recording that begins inside a group of pictures: these cannot be decoded
-    }
-    if (packet->pts == AV_NOPTS_VALUE) {
-      return scan;
-    }
-    if (first_key == AV_NOPTS_VALUE) {
-      first_key = packet->pts;
-    }
+    if (packet->pts == AV_NOPTS_VALUE) return scan;
+    if (first_key == AV_NOPTS_VALUE) first_key = packet->pts;
     if ((packet->flags & AV_PKT_FLAG_CORRUPT) != 0) {
       throw Error(
           fmt::format("{}: the packet at {:.3f} s of its own clock is damaged or cut off; copy or re-encode the file",
@@ -91,20 +76,13 @@ Scan scan_packets(VideoStream& stream, Span span, ScanTo to) {
     // Discarded: decoded for others' sake, but an edit list hides it. Before the first key frame: refers to what is not
     // there.
     const bool is_shown = (packet->flags & AV_PKT_FLAG_DISCARD) == 0 && packet->pts >= first_key;
-    if (is_shown) {
-      shown.emplace_back(packet->pts, packet->duration);
-    }
+    if (is_shown) shown.emplace_back(packet->pts, packet->duration);
     keeper.take(std::move(packet), is_shown);
   }
-  if (shown.empty()) {
-    return scan;
-  }
+  if (shown.empty()) return scan;
   std::sort(shown.begin(), shown.end());
-  for (const auto& [stamp, duration] : shown) {
-    if (scan.timeline.stamps.empty() || scan.timeline.stamps.back() != stamp) {
-      scan.timeline.stamps.push_back(stamp);
-    }
-  }
+  for (const auto& [stamp, duration] : shown)
+    if (scan.timeline.stamps.empty() || scan.timeline.stamps.back() != stamp) scan.timeline.stamps.push_back(stamp);
   scan.timeline.end = timeline_end(scan.timeline.stamps, shown.back().second, stream.stream());
   scan.packets = std::move(keeper.packets);
   return scan;
@@ -114,14 +92,10 @@ FrameStamps::FrameStamps(Timeline::Source source, const AVStream& stream)
     : source_(source), time_base_(stream.time_base), frame_duration_(stated_frame_duration(stream)) {}
 
 int64_t FrameStamps::next(const AVFrame& frame) {
-  if (source_ == Timeline::Source::packets) {
-    return frame.pts;
-  }
+  if (source_ == Timeline::Source::packets) return frame.pts;
   int64_t stamp = frame.best_effort_timestamp;
   guessed_ = stamp == AV_NOPTS_VALUE || (started_ && stamp <= last_);
-  if (guessed_) {
-    stamp = started_ ? last_ + frame_duration_ : 0;
-  }
+  if (guessed_) stamp = started_ ? last_ + frame_duration_ : 0;
   any_ = any_ || !guessed_;
   started_ = true;
   last_ = stamp;
@@ -177,9 +151,7 @@ namespace {
 
 std::vector<int64_t> picked_stamps(const VideoStream& stream, const Timeline& timeline, const ClipRequest& request) {
   const double last_s = request.start_s + clip_length_s(request);
-  if (timeline.complete && last_s >= timeline.duration_s() - kEndTolerance_s) {
-    too_short(stream, timeline, request);
-  }
+  if (timeline.complete && last_s >= timeline.duration_s() - kEndTolerance_s) too_short(stream, timeline, request);
   std::vector<int64_t> picked;
   const auto& stamps = timeline.stamps;
   for (int64_t i = 0; i < request.frames; ++i) {

@@ -47,24 +47,18 @@ bool deliver(const VideoStream& stream, Timeline::Source source, const NextPacke
     decoder.send(packet.get(), wanted);
     while (const AVFrame* frame = decoder.receive()) {
       const int64_t stamp = stamps.next(*frame);
-      if (stamp > *pick) {
-        return false;
-      }
+      if (stamp > *pick) return false;
       // Also a picture that is not wanted itself: what is decoded here is wanted or predicts what is wanted.
       if (is_damaged(*frame)) {
         throw Error(fmt::format("{}: the picture at {:.3f} s of its own clock is damaged{}; copy or re-encode the file",
                                 stream.path().string(), libav::seconds(stamp, stream.stream().time_base),
                                 libav::last_complaint()));
       }
-      if (stamp < *pick) {
-        continue;
-      }
+      if (stamp < *pick) continue;
       const auto next_pick = std::upper_bound(pick, picked.end(), stamp);
       take({pick - picked.begin(), next_pick - picked.begin()}, stream, *frame);
       pick = next_pick;
-      if (pick == picked.end()) {
-        return true;
-      }
+      if (pick == picked.end()) return true;
     }
   }
   return false;
@@ -81,15 +75,12 @@ Timeline take_picked(const fs::path& path, const ClipRequest& request, ScanTo to
       return next < scan.packets.size() ? std::move(scan.packets[next++]) : libav::PacketPtr();
     };
     const auto picked = picked_stamps(stream, scan.timeline, request);
-    if (deliver(stream, Timeline::Source::packets, kept, picked, take)) {
-      return std::move(scan.timeline);
-    }
+    if (deliver(stream, Timeline::Source::packets, kept, picked, take)) return std::move(scan.timeline);
   }
   Timeline timeline = decoded_timeline(path);
   const auto picked = picked_stamps(stream, timeline, request);
   VideoStream again(path);
-  if (!deliver(
-          again, timeline.source, [&] { return again.next_packet(); }, picked, take)) {
+  if (!deliver(again, timeline.source, [&] { return again.next_packet(); }, picked, take)) {
     throw Error(
         fmt::format("{}: decoding it twice gave different pictures; it is damaged, re-encode it", path.string()));
   }
@@ -128,13 +119,9 @@ std::vector<double> picked_times_s(const fs::path& path, const ClipRequest& requ
   check_request(request);
   VideoStream stream(path);
   Timeline timeline = scan_packets(stream, span_of(request), ScanTo::end_of_span).timeline;
-  if (timeline.stamps.empty()) {
-    timeline = decoded_timeline(path);
-  }
+  if (timeline.stamps.empty()) timeline = decoded_timeline(path);
   std::vector<double> times_s;
-  for (const int64_t stamp : picked_stamps(stream, timeline, request)) {
-    times_s.push_back(timeline.after_first_s(stamp));
-  }
+  for (const int64_t stamp : picked_stamps(stream, timeline, request)) times_s.push_back(timeline.after_first_s(stamp));
   return times_s;
 }
 
@@ -158,9 +145,8 @@ Tensor read_clip(const fs::path& path, const ClipRequest& request) {
                               path.string(), clip.size(1), clip.size(2), rgb.rows, rgb.cols));
     }
     fit_mat(rgb, mat_view(clip.select(0, picks.first)), request.fit);
-    for (int64_t pick = picks.first + 1; pick < picks.second; ++pick) {
+    for (int64_t pick = picks.first + 1; pick < picks.second; ++pick)
       clip.select(0, pick).copy_(clip.select(0, picks.first));
-    }
   });
   return clip;
 }

@@ -6,6 +6,7 @@
 #include "media_file.h"
 
 namespace jointtuner::media {
+
 using libav::checked;
 
 namespace {
@@ -13,9 +14,7 @@ namespace {
 // mp4 and mov: everything that is needed stands in the index; decoding the first frames to find it out would take
 // longer than the rest of opening.
 bool tells_all_in_header(const AVFormatContext& input) {
-  if (std::string_view(input.iformat->name).substr(0, 4) != "mov,") {
-    return false;
-  }
+  if (std::string_view(input.iformat->name).substr(0, 4) != "mov,") return false;
   for (unsigned i = 0; i < input.nb_streams; ++i) {
     const AVStream& stream = *input.streams[i];
     if (stream.codecpar->codec_type == AVMEDIA_TYPE_VIDEO &&
@@ -44,9 +43,8 @@ VideoStream::VideoStream(std::filesystem::path path) : path_(std::move(path)) {
         path_.string(), libav::reason(code)));
   }
   input_.reset(opened);
-  if (!tells_all_in_header(*opened)) {
+  if (!tells_all_in_header(*opened))
     checked(avformat_find_stream_info(opened, nullptr), path_, "find out what streams it has");
-  }
   if (opened->nb_streams == 0) {
     throw Error(fmt::format(
         "{}: expected a video, found a {} file without any stream{}; it is cut off or damaged, copy it again",
@@ -62,9 +60,8 @@ VideoStream::VideoStream(std::filesystem::path path) : path_(std::move(path)) {
         "{}: expected a video, found a file without a video stream ({}, {} streams: audio, subtitles or cover art)",
         path_.string(), opened->iformat->name, opened->nb_streams));
   }
-  for (unsigned i = 0; i < opened->nb_streams; ++i) {
+  for (unsigned i = 0; i < opened->nb_streams; ++i)
     opened->streams[i]->discard = static_cast<int>(i) == index ? AVDISCARD_DEFAULT : AVDISCARD_ALL;
-  }
   stream_ = opened->streams[index];
 }
 
@@ -73,25 +70,19 @@ libav::PacketPtr VideoStream::next_packet() {
   while (true) {
     const int code = av_read_frame(input_.get(), packet.get());
     const bool device_failed = input_->pb != nullptr && input_->pb->error < 0 && input_->pb->error != AVERROR_EOF;
-    if (code == AVERROR_EOF && !device_failed) {
-      return nullptr;
-    }
+    if (code == AVERROR_EOF && !device_failed) return nullptr;
     if (code < 0) {
       throw Error(fmt::format("{}: reading stopped before its end: {}; it is cut off or damaged, copy it again",
                               path_.string(), libav::reason(device_failed ? input_->pb->error : code)));
     }
-    if (packet->stream_index == stream_->index) {
-      return packet;
-    }
+    if (packet->stream_index == stream_->index) return packet;
     av_packet_unref(packet.get());
   }
 }
 
 FrameDecoder::FrameDecoder(const VideoStream& stream)
     : stream_(stream), codec_(avcodec_alloc_context3(stream.decoder_)), frame_(libav::new_frame()) {
-  if (!codec_) {
-    throw Error("out of memory: libav could not allocate a decoder");
-  }
+  if (!codec_) throw Error("out of memory: libav could not allocate a decoder");
   checked(avcodec_parameters_to_context(codec_.get(), stream.stream().codecpar), stream.path(), "set its decoder up");
   codec_->pkt_timebase = stream.stream().time_base;
   // One thread, so that every concealed hole is marked (is_damaged): with frame threads libav copies the marks when a
@@ -109,23 +100,16 @@ void FrameDecoder::fail(int code) const {
 
 void FrameDecoder::send(const AVPacket* packet, bool wanted) {
   codec_->skip_frame = wanted ? AVDISCARD_DEFAULT : AVDISCARD_NONREF;
-  if (packet != nullptr && packet->pts != AV_NOPTS_VALUE) {
+  if (packet != nullptr && packet->pts != AV_NOPTS_VALUE)
     reached_s_ = libav::seconds(packet->pts, stream_.stream().time_base);
-  }
   const int code = avcodec_send_packet(codec_.get(), packet);
-  if (code < 0) {
-    fail(code);
-  }
+  if (code < 0) fail(code);
 }
 
 const AVFrame* FrameDecoder::receive() {
   const int code = avcodec_receive_frame(codec_.get(), frame_.get());
-  if (code == AVERROR(EAGAIN) || code == AVERROR_EOF) {
-    return nullptr;
-  }
-  if (code < 0) {
-    fail(code);
-  }
+  if (code == AVERROR(EAGAIN) || code == AVERROR_EOF) return nullptr;
+  if (code < 0) fail(code);
   return frame_.get();
 }
 

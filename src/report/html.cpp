@@ -32,12 +32,11 @@ std::string escaped(std::string_view text) {
 
 std::string script_safe(std::string_view json) {
   std::string out;
-  for (const char c : json) {
+  for (const char c : json)
     if (c == '<')
       out += "\\u003c";
     else
       out.push_back(c);
-  }
   return out;
 }
 

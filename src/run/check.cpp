@@ -7,7 +7,6 @@
 #include <memory>
 #include <optional>
 
-#include "jointtuner/run/facts.h"
 #include "jointtuner/adapter/trainable_rank.h"
 #include "jointtuner/backbone/skeleton.h"
 #include "jointtuner/backbone/text_encoder.h"
@@ -16,12 +15,13 @@
 #include "jointtuner/data/pixels.h"
 #include "jointtuner/diffusion/prediction_type.h"
 #include "jointtuner/inject/graph_program.h"
+#include "jointtuner/run/facts.h"
+#include "jointtuner/run/memory_report.h"
 #include "jointtuner/run/sizes.h"
 #include "jointtuner/sample/settings.h"
 #include "jointtuner/text/tokenizer.h"
 #include "jointtuner/train/checkpoint.h"
 #include "jointtuner/train/prepare.h"
-#include "jointtuner/run/memory_report.h"
 
 namespace jointtuner::run {
 namespace {
@@ -163,8 +163,7 @@ class Check {
   }
 
   void look_at_memory() {
-    if (bundle_ && can_forecast_)
-      problems_.attempt([&] { text_ += memory_report(config_, *bundle_, problems_); });
+    if (bundle_ && can_forecast_) problems_.attempt([&] { text_ += memory_report(config_, *bundle_, problems_); });
   }
 
   const config::RunConfig& config_;

@@ -4,8 +4,6 @@
 
 #include <algorithm>
 
-#include "jointtuner/run/adapter_source.h"
-#include "jointtuner/run/facts.h"
 #include "jointtuner/adapter/adapter_file.h"
 #include "jointtuner/adapter/published_list.h"
 #include "jointtuner/base/atomic_file.h"
@@ -14,6 +12,8 @@
 #include "jointtuner/base/sha256.h"
 #include "jointtuner/base/shape.h"
 #include "jointtuner/inject/graph_program.h"
+#include "jointtuner/run/adapter_source.h"
+#include "jointtuner/run/facts.h"
 #include "jointtuner/sample/latents_file.h"
 #include "jointtuner/train/checkpoint.h"
 

@@ -4,17 +4,17 @@
 
 #include <optional>
 
-#include "jointtuner/run/facts.h"
 #include "jointtuner/base/atomic_file.h"
 #include "jointtuner/base/log.h"
 #include "jointtuner/diffusion/noise_schedule.h"
-#include "jointtuner/report/run_report.h"
 #include "jointtuner/inject/graph_program.h"
+#include "jointtuner/report/run_report.h"
+#include "jointtuner/run/facts.h"
+#include "jointtuner/run/memory_report.h"
 #include "jointtuner/run/sizes.h"
 #include "jointtuner/sample/sampling.h"
 #include "jointtuner/train/prepare.h"
 #include "jointtuner/train/trainer.h"
-#include "jointtuner/run/memory_report.h"
 
 namespace jointtuner::run {
 namespace {

@@ -26,9 +26,8 @@ uint32_t leaf_value(uint32_t unit) { return unit & 0x7fffffffU; }
 Charsmap::Charsmap(std::string_view bytes) {
   if (bytes.empty()) return;
   const size_t size = bytes.size() < 4 ? bytes.size() : little_endian(bytes, 0);
-  if (size % 4 != 0 || size == 0 || size > bytes.size() - 4) {
+  if (size % 4 != 0 || size == 0 || size > bytes.size() - 4)
     throw Error(fmt::format("its character map of {} bytes is damaged", bytes.size()));
-  }
   for (size_t at = 4; at < 4 + size; at += 4) trie_.push_back(little_endian(bytes, at));
   replacements_ = bytes.substr(4 + size);
 }

@@ -41,9 +41,8 @@ uint64_t pair_key(int32_t left, int32_t right) {
 }
 
 size_t contraction_length(std::string_view text) {
-  for (std::string_view ending : {"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"}) {
+  for (std::string_view ending : {"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"})
     if (text.starts_with(ending)) return ending.size();
-  }
   return 0;
 }
 
@@ -64,9 +63,8 @@ void for_each_piece(std::string_view text, Piece piece) {
   size_t special_end = 0;  // a special token's spelling is one match, and its "|>" never runs on into what follows
   for (size_t begin = 0; begin < text.size();) {
     const std::string_view rest = text.substr(begin);
-    for (std::string_view special : {"<|startoftext|>", "<|endoftext|>"}) {
+    for (std::string_view special : {"<|startoftext|>", "<|endoftext|>"})
       if (begin >= special_end && rest.starts_with(special)) special_end = begin + special.size();
-    }
     size_t length = contraction_length(rest);
     bool space = false;
     if (length == 0) {
@@ -116,9 +114,8 @@ class PieceMerger {
   void offer(size_t left, const Merges& merges) {
     if (left == kNone || next_[left] == kNone) return;
     const int32_t a = symbols_[left], b = symbols_[next_[left]];
-    if (const auto found = merges.find(pair_key(a, b)); found != merges.end()) {
+    if (const auto found = merges.find(pair_key(a, b)); found != merges.end())
       offers_.push({found->second.rank, left, a, b, found->second.result});
-    }
   }
 
   bool still_holds(const Offer& o) const {
@@ -171,9 +168,8 @@ void ClipTokenizer::read_vocabulary(const std::filesystem::path& path) {
   }
   if (!document.is_object()) bad_file(path, "expected a JSON object that maps each token to its id");
   for (const auto& [token, id] : document.items()) {
-    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > INT32_MAX) {
+    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > INT32_MAX)
       bad_file(path, fmt::format("token \"{}\" has id {}: expected a non-negative 32-bit integer", token, id.dump()));
-    }
     ids_.emplace(token, id.get<int32_t>());
     const auto [other, fresh] = tokens_.emplace(id.get<int64_t>(), token);
     if (!fresh)
@@ -219,9 +215,8 @@ void ClipTokenizer::read_merges(const std::filesystem::path& path) {
         bad_file(path, fmt::format("line {}: token \"{}\" is not in the vocabulary", line_number, names[i]));
       ids[i] = found->second;
     }
-    if (!merges_.emplace(pair_key(ids[0], ids[1]), Merge{rank, ids[2]}).second) {
+    if (!merges_.emplace(pair_key(ids[0], ids[1]), Merge{rank, ids[2]}).second)
       bad_file(path, fmt::format("line {}: the merge \"{}\" is listed a second time", line_number, line));
-    }
     ++rank;
   }
 }

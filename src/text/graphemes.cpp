@@ -87,13 +87,12 @@ class Cluster {
     const bool mark = type == U_GCB_EXTEND || type == U_GCB_ZWJ;
     if (!mark) after_pictograph_ = is_pictograph(c);
     odd_regional_ = type == U_GCB_REGIONAL_INDICATOR && !odd_regional_;
-    if (is_consonant(c)) {
+    if (is_consonant(c))
       after_consonant_ = true, linked_ = false;
-    } else if (contains(kLinkers, c)) {
+    else if (contains(kLinkers, c))
       linked_ = after_consonant_;
-    } else if (!mark || c == 0x200c) {
+    else if (!mark || c == 0x200c)
       after_consonant_ = linked_ = false;
-    }
     last_ = type;
   }
 
@@ -114,9 +113,8 @@ size_t grapheme_end(std::string_view text, size_t begin) {
   if (plain(begin) && (begin + 1 == text.size() || plain(begin + 1))) return begin + 1;
   size_t end = begin;
   Cluster cluster(next_character(text, end));
-  for (size_t next = end; end < text.size(); end = next) {
+  for (size_t next = end; end < text.size(); end = next)
     if (!cluster.joins(next_character(text, next))) break;
-  }
   return end;
 }
 

@@ -75,13 +75,10 @@ class Message {
 SentencePieceModel read_sentencepiece_model(const std::filesystem::path& path) {
   const std::string bytes = read_file(path);
   sentencepiece::SentencePieceProcessor processor;
-  if (const auto status = processor.LoadFromSerializedProto(bytes); !status.ok()) {
+  if (const auto status = processor.LoadFromSerializedProto(bytes); !status.ok())
     bad_model(path, fmt::format("not a SentencePiece model, or damaged ({})", status.ToString()));
-  }
   const uint64_t type = Message::number(Message::bytes(bytes, kTrainerSpec), kModelType).value_or(kUnigram);
-  if (type != kUnigram) {
-    bad_model(path, fmt::format("a SentencePiece model of type {} (expected 1, unigram)", type));
-  }
+  if (type != kUnigram) bad_model(path, fmt::format("a SentencePiece model of type {} (expected 1, unigram)", type));
   SentencePieceModel model{.pieces = {},
                            .unk_id = processor.unk_id(),
                            .charsmap = std::string(Message::bytes(Message::bytes(bytes, kNormalizerSpec), kCharsmap))};

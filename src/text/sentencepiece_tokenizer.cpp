@@ -99,11 +99,9 @@ SentencePieceTokenizer::SentencePieceTokenizer(const std::filesystem::path& mode
                             options.max_length));
   }
   impl_ = std::make_unique<Impl>(model, read_sentencepiece_model(model), options);
-  for (const auto& [name, id] : {std::pair("eos_id", options.eos_id), std::pair("pad_id", options.pad_id)}) {
-    if (id < 0 || id >= vocabulary_size()) {
+  for (const auto& [name, id] : {std::pair("eos_id", options.eos_id), std::pair("pad_id", options.pad_id)})
+    if (id < 0 || id >= vocabulary_size())
       contradiction(model, fmt::format("the bundle's {} is {}, and ids end at {}", name, id, vocabulary_size() - 1));
-    }
-  }
 }
 
 SentencePieceTokenizer::~SentencePieceTokenizer() = default;

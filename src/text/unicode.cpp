@@ -60,13 +60,12 @@ bool newer_than_15(char32_t character) {
 }
 
 void append_lower(icu::UnicodeString& out, char32_t character) {
-  if (character == 0x130) {  // the one character whose lower case is two: i and a dot above
+  if (character == 0x130)  // the one character whose lower case is two: i and a dot above
     out.append(u'i').append(static_cast<UChar>(0x307));
-  } else if (const LowerRange* range = find_range(kAddedCapitals, character)) {
+  else if (const LowerRange* range = find_range(kAddedCapitals, character))
     out.append(static_cast<UChar32>(range->first_lower + (character - range->first)));
-  } else {
+  else
     out.append(newer_than_15(character) ? static_cast<UChar32>(character) : u_tolower(static_cast<UChar32>(character)));
-  }
 }
 
 bool is_ascii(std::string_view text) {

@@ -31,16 +31,12 @@ ordered_json file_entry(const fs::path& path) {
 void check_file(const fs::path& path, const ordered_json& entry) {
   std::error_code code;
   const auto bytes = fs::file_size(path, code);
-  if (code) {
-    throw Error(fmt::format("{}: is missing or unreadable: {}", path.string(), code.message()));
-  }
+  if (code) throw Error(fmt::format("{}: is missing or unreadable: {}", path.string(), code.message()));
   const auto expected = entry.at("bytes").get<uintmax_t>();
-  if (bytes != expected) {
+  if (bytes != expected)
     throw Error(fmt::format("{}: is damaged: {} bytes expected, {} found", path.string(), expected, bytes));
-  }
-  if (sha256_file(path) != entry.at("sha256").get<std::string>()) {
+  if (sha256_file(path) != entry.at("sha256").get<std::string>())
     throw Error(fmt::format("{}: is damaged: its SHA-256 is not the one in {}", path.string(), kState));
-  }
 }
 
 std::optional<int64_t> step_of(const fs::path& folder) {
@@ -87,9 +83,7 @@ void save_checkpoint(const fs::path& path, CheckpointState state, const Training
   make_folder(path.parent_path());
   std::error_code code;
   fs::remove_all(path, code);
-  if (code) {
-    throw Error(fmt::format("{}: a damaged checkpoint cannot be replaced: {}", path.string(), code.message()));
-  }
+  if (code) throw Error(fmt::format("{}: a damaged checkpoint cannot be replaced: {}", path.string(), code.message()));
   write_folder_atomically(path, [&](const fs::path& folder) {
     adapter::save_adapter(folder / kAdapter, training.adapters, metadata);
     save_safetensors(folder / kOptimizer, training.optimizer.state());
@@ -103,9 +97,7 @@ CheckpointState load_checkpoint_state(const fs::path& path) {
   try {
     const ordered_json json = ordered_json::parse(read_file(path / kState));
     CheckpointState state = parse_state(json, path / kState);
-    for (const char* name : {kAdapter, kOptimizer}) {
-      check_file(path / name, json.at("files").at(name));
-    }
+    for (const char* name : {kAdapter, kOptimizer}) check_file(path / name, json.at("files").at(name));
     return state;
   } catch (const nlohmann::json::exception& error) {
     throw Error(fmt::format("{}: is damaged: {}", (path / kState).string(), error.what()));
@@ -133,9 +125,7 @@ std::map<int64_t, fs::path> list_checkpoints(const fs::path& folder) {
   std::error_code code;
   for (const auto& entry : fs::directory_iterator(folder, code)) {
     const std::optional<int64_t> step = step_of(entry.path());
-    if (step && entry.is_directory()) {
-      found[*step] = entry.path();
-    }
+    if (step && entry.is_directory()) found[*step] = entry.path();
   }
   return found;
 }

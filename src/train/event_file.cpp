@@ -25,17 +25,13 @@ enum class Wire : uint64_t { varint = 0, fixed64 = 1, bytes = 2, fixed32 = 5 };
 template <class Integer>
 std::string little_endian(Integer value) {
   std::string bytes;
-  for (size_t i = 0; i < sizeof(value); ++i) {
-    bytes += static_cast<char>(value >> (8 * i) & 0xff);
-  }
+  for (size_t i = 0; i < sizeof(value); ++i) bytes += static_cast<char>(value >> (8 * i) & 0xff);
   return bytes;
 }
 
 std::string varint(uint64_t value) {
   std::string bytes;
-  for (; value >= 0x80; value >>= 7) {
-    bytes += static_cast<char>((value & 0x7f) | 0x80);
-  }
+  for (; value >= 0x80; value >>= 7) bytes += static_cast<char>((value & 0x7f) | 0x80);
   return bytes += static_cast<char>(value);
 }
 
@@ -67,9 +63,7 @@ constexpr std::array<uint32_t, 256> crc_table() {
   std::array<uint32_t, 256> table{};
   for (uint32_t i = 0; i < 256; ++i) {
     uint32_t value = i;
-    for (int bit = 0; bit < 8; ++bit) {
-      value = (value >> 1) ^ ((value & 1) != 0 ? 0x82f63b78u : 0u);
-    }
+    for (int bit = 0; bit < 8; ++bit) value = (value >> 1) ^ ((value & 1) != 0 ? 0x82f63b78u : 0u);
     table[i] = value;
   }
   return table;
@@ -83,9 +77,7 @@ uint32_t masked_crc(std::string_view bytes) {
 /// A 32-bit big-endian number of a PNG's header chunk.
 int64_t png_number(std::string_view png, size_t at) {
   int64_t value = 0;
-  for (size_t i = at; i < at + 4; ++i) {
-    value = value << 8 | static_cast<unsigned char>(png[i]);
-  }
+  for (size_t i = at; i < at + 4; ++i) value = value << 8 | static_cast<unsigned char>(png[i]);
   return value;
 }
 
@@ -93,15 +85,11 @@ double now_s() { return std::chrono::duration<double>(std::chrono::system_clock:
 
 fs::path new_event_file(const fs::path& folder) {
   std::array<char, 256> host{};
-  if (::gethostname(host.data(), host.size() - 1) != 0) {
-    host = {'h', 'o', 's', 't'};
-  }
+  if (::gethostname(host.data(), host.size() - 1) != 0) host = {'h', 'o', 's', 't'};
   for (int number = 0;; ++number) {
     fs::path path = folder / fmt::format("events.out.tfevents.{:010}.{}.{}.{}", static_cast<int64_t>(now_s()),
                                          host.data(), ::getpid(), number);
-    if (!fs::exists(path)) {
-      return path;
-    }
+    if (!fs::exists(path)) return path;
   }
 }
 
@@ -110,9 +98,7 @@ fs::path new_event_file(const fs::path& folder) {
 uint32_t crc32c(std::string_view bytes) {
   static constexpr std::array<uint32_t, 256> kTable = crc_table();
   uint32_t crc = 0xffffffffu;
-  for (const char byte : bytes) {
-    crc = kTable[(crc ^ static_cast<unsigned char>(byte)) & 0xff] ^ (crc >> 8);
-  }
+  for (const char byte : bytes) crc = kTable[(crc ^ static_cast<unsigned char>(byte)) & 0xff] ^ (crc >> 8);
   return ~crc;
 }
 
@@ -131,18 +117,15 @@ std::string session_start_event(double wall_time_s, int64_t step) {
 
 std::string scalars_event(double wall_time_s, int64_t step, const Scalars& scalars) {
   std::string values;
-  for (const auto& [tag, value] : scalars) {
-    values += summary_value(tag, real32(2, static_cast<float>(value)));
-  }
+  for (const auto& [tag, value] : scalars) values += summary_value(tag, real32(2, static_cast<float>(value)));
   return event(wall_time_s, step, summary(values));
 }
 
 std::string image_event(double wall_time_s, int64_t step, std::string_view tag, std::string_view png) {
   constexpr std::string_view kSignature = "\x89PNG\r\n\x1a\n";
   constexpr size_t kWidthAt = 16, kHeightAt = 20, kHeaderEnd = 24;
-  if (!png.starts_with(kSignature) || png.size() < kHeaderEnd) {
+  if (!png.starts_with(kSignature) || png.size() < kHeaderEnd)
     throw Error(fmt::format("TensorBoard image '{}': expected the bytes of a PNG file", tag));
-  }
   constexpr int64_t kRgb = 3;
   const std::string image = integer(1, png_number(png, kHeightAt)) + integer(2, png_number(png, kWidthAt)) +
                             integer(3, kRgb) + bytes_field(4, png);
@@ -151,9 +134,7 @@ std::string image_event(double wall_time_s, int64_t step, std::string_view tag, 
 
 EventFile::EventFile(const fs::path& folder, int64_t first_step)
     : path_(new_event_file(folder)), file_(std::fopen(path_.c_str(), "wb")) {
-  if (!file_) {
-    throw Error(fmt::format("{}: cannot be opened for writing: {}", path_.string(), std::strerror(errno)));
-  }
+  if (!file_) throw Error(fmt::format("{}: cannot be opened for writing: {}", path_.string(), std::strerror(errno)));
   append(version_event(now_s()));
   append(session_start_event(now_s(), first_step));
 }

@@ -17,16 +17,11 @@ double learning_rate(const TrainOptions& options, int64_t step) {
         fmt::format("train.warmup_steps: {} is more than train.steps = {}; warm up over fewer steps or train longer",
                     warmup, total));
   }
-  if (step < warmup) {
-    return options.learning_rate * static_cast<double>(step) / static_cast<double>(warmup);
-  }
-  if (options.learning_rate_schedule == "constant") {
-    return options.learning_rate;
-  }
+  if (step < warmup) return options.learning_rate * static_cast<double>(step) / static_cast<double>(warmup);
+  if (options.learning_rate_schedule == "constant") return options.learning_rate;
   const double falling = std::max<double>(1, static_cast<double>(total - warmup));
-  if (options.learning_rate_schedule == "linear") {
+  if (options.learning_rate_schedule == "linear")
     return options.learning_rate * static_cast<double>(total - step) / falling;
-  }
   if (options.learning_rate_schedule == "cosine") {
     const double progress = static_cast<double>(step - warmup) / falling;
     return options.learning_rate * (1 + std::cos(std::numbers::pi * progress)) / 2;

@@ -9,9 +9,7 @@ namespace jointtuner::train {
 LossScaler::LossScaler(bool enabled) : enabled_(enabled), state_{enabled ? kInitialScale : 1.0, 0} {}
 
 bool LossScaler::update(bool gradient_is_finite) {
-  if (!enabled_) {
-    return gradient_is_finite;
-  }
+  if (!enabled_) return gradient_is_finite;
   if (!gradient_is_finite) {
     state_ = {state_.scale / 2, 0};
     if (state_.scale < kSmallestScale) {
@@ -22,9 +20,7 @@ bool LossScaler::update(bool gradient_is_finite) {
     }
     return false;
   }
-  if (++state_.good_steps == kGrowthInterval) {
-    state_ = {state_.scale * 2, 0};
-  }
+  if (++state_.good_steps == kGrowthInterval) state_ = {state_.scale * 2, 0};
   return true;
 }
 

@@ -22,9 +22,7 @@ using nlohmann::ordered_json;
 namespace {
 
 ordered_json number(double value) {
-  if (std::isfinite(value)) {
-    return value;
-  }
+  if (std::isfinite(value)) return value;
   return std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
 }
 
@@ -36,11 +34,10 @@ ordered_json item_object(const ItemResult& result, const data::Item& item) {
                          {"kind", video ? "video" : "image"},
                          {"timestep", result.timestep},
                          {"loss", number(result.loss)}};
-  if (video) {
+  if (video)
     object["clip"] = result.draw.clip;
-  } else {
+  else
     object["flip"] = result.draw.flip;
-  }
   return object;
 }
 
@@ -50,14 +47,10 @@ std::pair<size_t, int64_t> kept_part(const std::string& text, int64_t last_step)
   int64_t steps = 0;
   while (steps < last_step) {
     const size_t end = text.find('\n', bytes);
-    if (end == std::string::npos) {
-      break;
-    }
+    if (end == std::string::npos) break;
     const auto line = ordered_json::parse(text.begin() + static_cast<std::ptrdiff_t>(bytes),
                                           text.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
-    if (!line.is_object() || !line.contains("step") || line["step"] != steps + 1) {
-      break;
-    }
+    if (!line.is_object() || !line.contains("step") || line["step"] != steps + 1) break;
     bytes = end + 1;
     ++steps;
   }
@@ -81,9 +74,8 @@ std::string metrics_line(const StepMetrics& metrics, const std::vector<data::Ite
                        {"samples_per_second", number(static_cast<double>(metrics.samples) / metrics.seconds)},
                        {"peak_memory_bytes", metrics.peak_memory_bytes},
                        {"items", ordered_json::array()}};
-  for (const ItemResult& item : metrics.items) {
+  for (const ItemResult& item : metrics.items)
     line["items"].push_back(item_object(item, items.at(static_cast<size_t>(item.draw.item))));
-  }
   return line.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
 
@@ -96,14 +88,10 @@ MetricsFile::MetricsFile(fs::path path, int64_t last_step) : path_(std::move(pat
     }
     std::error_code code;
     fs::resize_file(path_, bytes, code);
-    if (code) {
-      throw Error(fmt::format("{}: cannot be cut to the resumed step: {}", path_.string(), code.message()));
-    }
+    if (code) throw Error(fmt::format("{}: cannot be cut to the resumed step: {}", path_.string(), code.message()));
   }
   file_.reset(std::fopen(path_.c_str(), "ab"));
-  if (!file_) {
-    throw Error(fmt::format("{}: cannot be opened for writing: {}", path_.string(), std::strerror(errno)));
-  }
+  if (!file_) throw Error(fmt::format("{}: cannot be opened for writing: {}", path_.string(), std::strerror(errno)));
 }
 
 void MetricsFile::append(const std::string& line) {
@@ -117,9 +105,8 @@ void MetricsFile::append(const std::string& line) {
 }
 
 void MetricsFile::sync() {
-  if (::fsync(::fileno(file_.get())) != 0 && errno != EINVAL) {
+  if (::fsync(::fileno(file_.get())) != 0 && errno != EINVAL)
     throw Error(fmt::format("{}: flushing to the disk failed: {}", path_.string(), std::strerror(errno)));
-  }
 }
 
 int64_t peak_memory_bytes(at::Device device) {

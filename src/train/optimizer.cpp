@@ -40,23 +40,18 @@ void AdamW::restore(const Safetensors& state) {
       {"exp_avg", &exp_avg_}, {"exp_avg_sq", &exp_avg_sq_}, {"step", &step_}};
   for (const auto& [name, own] : parts) {
     const Tensor& saved = state.at(name);
-    if (own->dim() == 0) {
+    if (own->dim() == 0)
       check_shape(saved, {}, std::string("AdamW state: ") + name);
-    } else {
+    else
       check_shape(saved, {own->numel()}, std::string("AdamW state: ") + name);
-    }
   }
-  for (const auto& [name, own] : parts) {
-    own->copy_(state.at(name));
-  }
+  for (const auto& [name, own] : parts) own->copy_(state.at(name));
 }
 
 Tensor gradient_norm(const Tensor& gradient) { return at::linalg_vector_norm(gradient); }
 
 void clip_gradient(Tensor gradient, double norm, double largest) {
-  if (largest > 0) {
-    gradient.mul_(std::min(1.0, largest / (norm + 1e-6)));
-  }
+  if (largest > 0) gradient.mul_(std::min(1.0, largest / (norm + 1e-6)));
 }
 
 }  // namespace jointtuner::train

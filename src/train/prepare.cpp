@@ -52,9 +52,8 @@ class Encoding {
  public:
   Encoding(std::string what, int64_t missing) : progress_("encoding " + what, missing) {}
   void began() const {
-    if (interrupt_requested()) {
+    if (interrupt_requested())
       throw Interrupted("stopped while encoding; what was encoded is in the cache. Give the same command to go on");
-    }
   }
   void done() { progress_.update(++done_); }
 
@@ -66,9 +65,7 @@ class Encoding {
 void encode_captions(PreparedData& prepared, const data::DataOptions& options, const Bundle& bundle,
                      at::Device device) {
   std::map<std::string, const data::Item*> captions;  // each with the first item that has it
-  for (const data::Item& item : prepared.items()) {
-    captions.try_emplace(item.caption, &item);
-  }
+  for (const data::Item& item : prepared.items()) captions.try_emplace(item.caption, &item);
   const data::TextCache cache(options, text_encoder_identity(bundle, device));
   const auto missing =
       std::count_if(captions.begin(), captions.end(), [&](const auto& entry) { return !cache.has(entry.first); });
@@ -77,9 +74,7 @@ void encode_captions(PreparedData& prepared, const data::DataOptions& options, c
   for (const auto& [caption, item] : captions) {
     prepared.set_embedding(caption, cache.get_or_make(caption, [&](const std::string& text) {
       encoding.began();
-      if (!encoder) {
-        encoder.emplace(bundle, device);
-      }
+      if (!encoder) encoder.emplace(bundle, device);
       try {
         Tensor embedding = encoder->encode(text);
         encoding.done();
@@ -101,9 +96,8 @@ void encode_items(PreparedData& prepared, const data::DataOptions& options, cons
   for (const data::Draw& draw : draws) {
     prepared.set_posterior(draw, cache.get_or_make(prepared.item(draw), draw, [&](const Tensor& frames) {
       encoding.began();
-      if (!autoencoder) {
+      if (!autoencoder)
         autoencoder.emplace(bundle, device, backbone::AutoencoderOptions{.encode_tile_px = options.encode_tile});
-      }
       const backbone::Posterior posterior = autoencoder->encode(data::to_pixels(frames));
       encoding.done();
       return data::Posterior{posterior.mean, posterior.std};

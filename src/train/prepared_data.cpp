@@ -8,7 +8,9 @@
 namespace jointtuner::train {
 
 namespace {
+
 std::tuple<int64_t, bool, int64_t> key(const data::Draw& draw) { return {draw.item, draw.flip, draw.clip}; }
+
 }  // namespace
 
 void PreparedData::set_posterior(const data::Draw& draw, data::Posterior posterior) {

@@ -21,9 +21,8 @@ class RunFolder::Lock {
  public:
   explicit Lock(const fs::path& folder)
       : descriptor_(::open((folder / ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
-    if (descriptor_ < 0) {
+    if (descriptor_ < 0)
       throw Error(fmt::format("{}: the folder cannot be written: {}", folder.string(), std::strerror(errno)));
-    }
     if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
       ::close(descriptor_);
       throw Error(
@@ -53,9 +52,7 @@ bool holds_run(const fs::path& path) {
 void remove_folder(const fs::path& folder) {
   std::error_code code;
   fs::remove_all(folder, code);
-  if (code) {
-    log_warning(fmt::format("{}: an old checkpoint could not be removed: {}", folder.string(), code.message()));
-  }
+  if (code) log_warning(fmt::format("{}: an old checkpoint could not be removed: {}", folder.string(), code.message()));
 }
 
 }  // namespace
@@ -72,9 +69,7 @@ RunFolder::RunFolder(fs::path path, RunIdentity identity, bool resume)
   lock_ = std::make_unique<Lock>(path_);
   remove_leftovers(path_);
   remove_leftovers(checkpoints());
-  if (resume) {
-    find_checkpoint();
-  }
+  if (resume) find_checkpoint();
   write_atomically(path_ / "config.json", identity_.config_json + '\n');
 }
 
@@ -116,9 +111,7 @@ void RunFolder::save(CheckpointState state, const TrainingState& training, const
   state.identity = identity_;
   save_checkpoint(checkpoint(step), std::move(state), training, metadata);
   publish_adapter(step);
-  if (keep == 0) {
-    return;
-  }
+  if (keep == 0) return;
   std::map<int64_t, fs::path> found = list_checkpoints(checkpoints());
   found.erase(found.upper_bound(step), found.end());  // later ones can only be damaged
   while (found.size() > static_cast<size_t>(keep)) {
@@ -130,15 +123,12 @@ void RunFolder::save(CheckpointState state, const TrainingState& training, const
 void RunFolder::publish_adapter(int64_t step) const {
   const fs::path source = checkpoint(step) / "adapter.safetensors";
   std::error_code code;
-  if (fs::equivalent(source, adapter(), code)) {
+  if (fs::equivalent(source, adapter(), code))
     return;  // renaming one link over another of the same file would do nothing
-  }
   write_atomically(adapter(), [&source](const fs::path& temporary) {
     std::error_code no_links;
     fs::create_hard_link(source, temporary, no_links);
-    if (no_links) {
-      fs::copy_file(source, temporary, fs::copy_options::overwrite_existing);
-    }
+    if (no_links) fs::copy_file(source, temporary, fs::copy_options::overwrite_existing);
   });
 }
 

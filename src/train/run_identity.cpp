@@ -46,9 +46,7 @@ void flatten(const json& value, const std::string& path, std::map<std::string, j
     leaves[path] = value;
     return;
   }
-  for (const auto& [key, inner] : value.items()) {
-    flatten(inner, path.empty() ? key : path + "." + key, leaves);
-  }
+  for (const auto& [key, inner] : value.items()) flatten(inner, path.empty() ? key : path + "." + key, leaves);
 }
 
 std::map<std::string, json> shaping_settings(const std::string& config_json) {
@@ -56,9 +54,8 @@ std::map<std::string, json> shaping_settings(const std::string& config_json) {
   flatten(json::parse(config_json), "", leaves);
   std::erase_if(leaves, [](const auto& leaf) { return is_free(leaf.first); });
   const auto schedule = leaves.find("train.learning_rate_schedule");
-  if (schedule != leaves.end() && schedule->second == "constant") {
+  if (schedule != leaves.end() && schedule->second == "constant")
     leaves.erase("train.steps");  // no step depends on how many follow
-  }
   return leaves;
 }
 
@@ -73,11 +70,9 @@ std::string reason_not_to_resume(const RunIdentity& saved, const RunIdentity& no
   const auto before = shaping_settings(saved.config_json);
   const auto after = shaping_settings(now.config_json);
   for (const auto* leaves : {&before, &after}) {
-    for (const auto& [path, value] : *leaves) {
-      if (text(before, path) != text(after, path)) {
+    for (const auto& [path, value] : *leaves)
+      if (text(before, path) != text(after, path))
         return fmt::format("{} was {} and is {} now", path, text(before, path), text(after, path));
-      }
-    }
   }
   if (saved.denoiser_sha256 != now.denoiser_sha256) {
     return fmt::format("backbone.bundle holds another denoiser (SHA-256 {:.12}..., was {:.12}...)", now.denoiser_sha256,

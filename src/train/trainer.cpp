@@ -58,15 +58,11 @@ double process_age_s() {
   std::ifstream file("/proc/self/stat");
   std::string text{std::istreambuf_iterator<char>(file), {}};
   const size_t after_name = text.rfind(')');  // the name before it may hold spaces
-  if (after_name == std::string::npos) {
-    return 0;
-  }
+  if (after_name == std::string::npos) return 0;
   std::istringstream fields(text.substr(after_name + 1));
   constexpr int kFieldsBefore = 19;  // start time is field 22; the name was field 2
   std::string skipped;
-  for (int i = 0; i < kFieldsBefore; ++i) {
-    fields >> skipped;
-  }
+  for (int i = 0; i < kFieldsBefore; ++i) fields >> skipped;
   double start_ticks = 0;
   fields >> start_ticks;
   timespec now{};
@@ -82,9 +78,7 @@ Scalars event_scalars(const StepMetrics& metrics) {
                      {"samples_per_second", static_cast<double>(metrics.samples) / metrics.seconds},
                      {"peak_memory_mb", static_cast<double>(metrics.peak_memory_bytes) / 1e6}};
   const auto add = [&scalars](const char* tag, const std::optional<double>& value) {
-    if (value) {
-      scalars.emplace_back(tag, *value);
-    }
+    if (value) scalars.emplace_back(tag, *value);
   };
   add("loss/image", metrics.loss_image);
   add("loss/video", metrics.loss_video);
@@ -124,9 +118,8 @@ void Trainer::run() {
     log_info(fmt::format("{}: all {} steps are done already", parts_.folder.path().string(), steps));
     return;
   }
-  if (due(step_, options_.preview.every) && step_ > 0 && !std::filesystem::exists(parts_.folder.preview(step_))) {
+  if (due(step_, options_.preview.every) && step_ > 0 && !std::filesystem::exists(parts_.folder.preview(step_)))
     make_preview();  // the run was killed between this step's checkpoint and its preview
-  }
   log_info(fmt::format("ready after {:.1f} s: {} trainable parameters, steps {} to {}", process_age_s(),
                        parts_.adapters.parameters(), step_ + 1, steps));
   Progress progress("training", steps, step_);
@@ -136,18 +129,14 @@ void Trainer::run() {
     report(metrics);
     progress.update(step_, fmt::format("loss {:.4f}  rate {:.2e}", metrics.loss, metrics.learning_rate));
     const bool stop = interrupt_requested() && step_ < steps;
-    if (stop || step_ == steps || due(step_, options_.train.checkpoint_every)) {
-      save_checkpoint();
-    }
+    if (stop || step_ == steps || due(step_, options_.train.checkpoint_every)) save_checkpoint();
     if (stop) {
       throw Interrupted(
           fmt::format("stopped after step {} of {}; {} holds a checkpoint of it. Give the same command "
                       "with --resume to go on",
                       step_, steps, parts_.folder.path().string()));
     }
-    if (due(step_, options_.preview.every)) {
-      make_preview();
-    }
+    if (due(step_, options_.preview.every)) make_preview();
   }
 }
 
@@ -167,14 +156,10 @@ StepMetrics Trainer::optimiser_step() {
     metrics.epoch = k == 0 ? batch.epoch : metrics.epoch;
   }
   Tensor gradient = parts_.adapters.flat_gradient();
-  if (metrics.loss_scale != 1) {
-    gradient.mul_(1 / metrics.loss_scale);
-  }
+  if (metrics.loss_scale != 1) gradient.mul_(1 / metrics.loss_scale);
   read_numbers(micro_steps, gradient, metrics);
   const bool finite = std::isfinite(metrics.loss) && std::isfinite(metrics.gradient_norm);
-  if (!finite && !loss_scaler_.enabled()) {
-    fail_non_finite(metrics, parts_.data.items(), parts_.folder.checkpoints());
-  }
+  if (!finite && !loss_scaler_.enabled()) fail_non_finite(metrics, parts_.data.items(), parts_.folder.checkpoints());
   metrics.skipped = !loss_scaler_.update(finite);
   if (!metrics.skipped) {
     clip_gradient(gradient, metrics.gradient_norm, options_.train.gradient_clip);
@@ -201,9 +186,7 @@ void Trainer::read_numbers(const std::vector<RunningStep>& micro_steps, const Te
   for (size_t k = 0; k < micro_steps.size(); ++k) {
     const StepResult result = micro_steps[k].result(numbers[k + 1]);
     metrics.loss += result.loss / count;
-    if (result.mean_gate) {
-      metrics.mean_gate = metrics.mean_gate.value_or(0) + *result.mean_gate / count;
-    }
+    if (result.mean_gate) metrics.mean_gate = metrics.mean_gate.value_or(0) + *result.mean_gate / count;
     metrics.items.insert(metrics.items.end(), result.items.begin(), result.items.end());
   }
   metrics.loss_image = mean_loss(metrics.items, data::Kind::image);
@@ -220,9 +203,7 @@ void Trainer::report(const StepMetrics& metrics) {
 }
 
 void Trainer::save_checkpoint() {
-  if (saved_step_ == step_) {
-    return;
-  }
+  if (saved_step_ == step_) return;
   metrics_.sync();
   const int64_t next_micro_step = step_ * options_.train.accumulation;
   CheckpointState state;
@@ -231,19 +212,14 @@ void Trainer::save_checkpoint() {
   parts_.folder.save(state, {parts_.adapters, optimizer_, loss_scaler_}, options_.metadata,
                      options_.train.keep_checkpoints);
   saved_step_ = step_;
-  if (options_.after_checkpoint) {
-    options_.after_checkpoint(step_);
-  }
+  if (options_.after_checkpoint) options_.after_checkpoint(step_);
 }
 
 void Trainer::make_preview() {
-  if (!preview_) {
-    return;
-  }
+  if (!preview_) return;
   try {
-    for (const std::filesystem::path& png : preview_(step_, parts_.adapters)) {
+    for (const std::filesystem::path& png : preview_(step_, parts_.adapters))
       events_.add_image(step_, "preview/" + png.stem().string(), png);
-    }
   } catch (...) {
     save_checkpoint();  // a preview that fails, or Ctrl-C in it, costs no step
     throw;

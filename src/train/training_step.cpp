@@ -64,9 +64,7 @@ TrainingStep::Group TrainingStep::gather(const data::JointBatch& batch, data::Ki
   std::vector<Tensor> means, stds, embeddings;
   for (size_t place = 0; place < batch.draws.size(); ++place) {
     const data::Draw& draw = batch.draws[place];
-    if (data_.item(draw).kind != kind) {
-      continue;
-    }
+    if (data_.item(draw).kind != kind) continue;
     const data::Posterior& posterior = data_.posterior(draw);
     if (!means.empty() && posterior.mean.sizes() != means.front().sizes()) {
       throw Error(fmt::format("{}: latents are {}, but {} in the same batch: encode all items at one size",
@@ -119,9 +117,7 @@ RunningStep TrainingStep::start(const data::JointBatch& batch, double gradient_f
   Tensor gate;
   for (const data::Kind kind : {data::Kind::image, data::Kind::video}) {
     const Group group = gather(batch, kind);
-    if (group.places.empty()) {
-      continue;
-    }
+    if (group.places.empty()) continue;
     const double share = 1 / static_cast<double>(batch_size);
     const double weight =
         (kind == data::Kind::video ? settings_.loss.video_weight : settings_.loss.image_weight) * share;
@@ -135,9 +131,7 @@ RunningStep TrainingStep::start(const data::JointBatch& batch, double gradient_f
     }
   }
   step.gated_ = gate.defined();
-  if (step.gated_) {
-    measured.push_back(gate.view({1}));
-  }
+  if (step.gated_) measured.push_back(gate.view({1}));
   step.measured_ = at::cat(measured);
   return step;
 }

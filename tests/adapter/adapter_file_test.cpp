@@ -43,9 +43,8 @@ class AdapterFileTest : public ::testing::Test {
     contents_ = load_safetensors(path_);
   }
   Tensor& tensor(const std::string& name) {
-    for (auto& [key, value] : contents_.tensors) {
+    for (auto& [key, value] : contents_.tensors)
       if (key == name) return value;
-    }
     throw std::logic_error(name);
   }
   void remove(const std::string& name) {

@@ -196,9 +196,8 @@ TEST(AdapterSet, refuses_what_cannot_be) {
 }
 
 TEST(GatePooling, has_two_names) {
-  for (const GatePooling pooling : {GatePooling::sample, GatePooling::batch}) {
+  for (const GatePooling pooling : {GatePooling::sample, GatePooling::batch})
     EXPECT_EQ(gate_pooling_from_text(gate_pooling_text(pooling)), pooling);
-  }
   EXPECT_EQ(gate_pooling_text(GatePooling::batch), "batch");
   EXPECT_ERROR((void)gate_pooling_from_text("all"), Error, "expected sample or batch, found \"all\"");
 }

@@ -112,9 +112,8 @@ TEST(PickledList, refuses_tensors_outside_their_storage) {
 
 TEST(PickledList, every_truncation_is_an_error) {
   const std::string whole = pickled_parameter_list(kExamples);
-  for (size_t length = 0; length < whole.size(); ++length) {
+  for (size_t length = 0; length < whole.size(); ++length)
     EXPECT_ERROR(read(whole.substr(0, length)), Error, "list.pt: the pickle is damaged");
-  }
 }
 
 TEST(PickledList, damaged_stacks_are_errors) {

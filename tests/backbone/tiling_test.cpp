@@ -68,12 +68,8 @@ TEST(Tiling, tiles_without_overlap_are_refused) {
 }
 
 TEST(Tiling, results_of_another_size_are_an_error) {
-  EXPECT_ERROR(Tiling(9, 9, 4, 0.25)
-                   .blended(2,
-                            [](size_t, const Tile&) {
-                              return at::zeros({8, 7});
-                            }),
-               Error, "expected 8 x 8", "[8, 7]");
+  EXPECT_ERROR(Tiling(9, 9, 4, 0.25).blended(2, [](size_t, const Tile&) { return at::zeros({8, 7}); }), Error,
+               "expected 8 x 8", "[8, 7]");
 }
 
 }  // namespace

@@ -16,9 +16,8 @@ std::shared_ptr<torch::jit::Graph> graph_of(const std::string& text) {
 }
 
 const torch::jit::Node* find(const torch::jit::Graph& graph, const char* kind) {
-  for (const torch::jit::Node* node : graph.nodes()) {
+  for (const torch::jit::Node* node : graph.nodes())
     if (node->kind() == c10::Symbol::fromQualString(kind)) return node;
-  }
   return nullptr;
 }
 

@@ -31,31 +31,24 @@ TEST(Validate, takes_the_defaults) { EXPECT_EQ(message_of(RunConfig{}, validate)
 TEST(Validate, run) {
   EXPECT_EQ(after([](RunConfig& c) { c.run.name = "a/b"; }),
             "run.json: run.name: expected the name of one folder, found \"a/b\"; where it lies is run.output");
-  for (const char* name : {"..", "."}) {
+  for (const char* name : {"..", "."})
     EXPECT_NE(after([&](RunConfig& c) { c.run.name = std::string(name); }), "accepted") << name;
-  }
   EXPECT_EQ(after([](RunConfig& c) { c.run.output.clear(); }),
             "run.json: run.output: expected a folder, found \"\"; the current one is \".\"");
   EXPECT_EQ(after([](RunConfig& c) { c.run.device = "gpu"; }),
             "run.json: run.device: expected auto, cpu, cuda or cuda:N, found \"gpu\"");
-  for (const char* device : {"cuda:", "cuda:x", "cuda:0x", "cuda:1234", "CPU", ""}) {
+  for (const char* device : {"cuda:", "cuda:x", "cuda:0x", "cuda:1234", "CPU", ""})
     EXPECT_NE(after([&](RunConfig& c) { c.run.device = device; }), "accepted") << device;
-  }
-  for (const char* device : {"auto", "cpu", "cuda", "cuda:0", "cuda:15"}) {
+  for (const char* device : {"auto", "cpu", "cuda", "cuda:0", "cuda:15"})
     EXPECT_EQ(after([&](RunConfig& c) { c.run.device = device; }), "accepted") << device;
-  }
 }
 
 TEST(Validate, sources) {
   EXPECT_EQ(after([](RunConfig& c) { c.data.images.resize(1); }),
             "run.json: data.images.0.path: expected a file or folder, found \"\"");
-  EXPECT_EQ(after([](RunConfig& c) {
-              c.data.videos = {{"a.mp4", "", 2.0}, {"", "", 0}};
-            }),
+  EXPECT_EQ(after([](RunConfig& c) { c.data.videos = {{"a.mp4", "", 2.0}, {"", "", 0}}; }),
             "run.json: data.videos.1.path: expected a file or folder, found \"\"");
-  EXPECT_EQ(after([](RunConfig& c) {
-              c.data.images = {{"a.png", "", 1.5}};
-            }),
+  EXPECT_EQ(after([](RunConfig& c) { c.data.images = {{"a.png", "", 1.5}}; }),
             "run.json: data.images.0.start_s: expected 0, found 1.5: a picture has no time");
 }
 
@@ -78,9 +71,7 @@ TEST(Validate, train) {
 }
 
 TEST(Validate, sample) {
-  EXPECT_EQ(after([](RunConfig& c) {
-              c.sample.seeds = {3, 4, 3};
-            }),
+  EXPECT_EQ(after([](RunConfig& c) { c.sample.seeds = {3, 4, 3}; }),
             "run.json: sample.seeds: 3 occurs twice; the same seed gives the same video");
   EXPECT_EQ(after([](RunConfig& c) {
               c.sample.eta = 0.5;

@@ -91,16 +91,11 @@ TEST(TensorCache, ManyAtOnceAgree) {
       results[i] = cache.get_or_make(kKey, [] { return NamedTensors{{"mean", at::ones({1000})}}; });
     });
   }
-  for (std::thread& thread : threads) {
-    thread.join();
-  }
-  for (const NamedTensors& result : results) {
-    EXPECT_TRUE(at::equal(result.at(0).second, at::ones({1000})));
-  }
+  for (std::thread& thread : threads) thread.join();
+  for (const NamedTensors& result : results) EXPECT_TRUE(at::equal(result.at(0).second, at::ones({1000})));
   int files = 0;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder.path())) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder.path()))
     files += entry.is_regular_file() ? 1 : 0;
-  }
   EXPECT_EQ(files, 1);
 }
 

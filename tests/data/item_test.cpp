@@ -31,9 +31,7 @@ class ListItems : public ::testing::Test {
   fs::path videos() const { return folder_ / "videos"; }
   static void put(const std::string& golden, const fs::path& target, const std::string& caption) {
     fs::copy_file(testing::golden("media") / golden, target);
-    if (!caption.empty()) {
-      write_atomically(fs::path(target).replace_extension(".txt"), caption);
-    }
+    if (!caption.empty()) write_atomically(fs::path(target).replace_extension(".txt"), caption);
   }
 
   TemporaryFolder folder_;
@@ -138,9 +136,7 @@ TEST_F(ListItems, SkipsListEachFileWithItsReason) {
   write_atomically(videos() / "lost.txt", "a caption alone");
   put("audio_only.mp4", videos() / "sound.mp4", "a sound");
   std::string damaged = read_file(testing::golden("media/plain.mp4"));
-  for (size_t at = damaged.size() / 2; at < damaged.size() / 2 + 400; ++at) {
-    damaged[at] = static_cast<char>(at * 131);
-  }
+  for (size_t at = damaged.size() / 2; at < damaged.size() / 2 + 400; ++at) damaged[at] = static_cast<char>(at * 131);
   write_atomically(videos() / "broken.mp4", damaged);
   write_atomically(videos() / "broken.txt", "a broken clip");
   options_.frames = 7;

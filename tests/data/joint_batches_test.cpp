@@ -15,9 +15,7 @@ namespace {
 
 std::vector<Item> five_items() {
   std::vector<Item> items(5);
-  for (Item& item : items) {
-    item.clip_starts_s = {0};
-  }
+  for (Item& item : items) item.clip_starts_s = {0};
   items[3].kind = items[4].kind = Kind::video;
   items[3].clip_starts_s = {0, 0.5, 1};
   return items;
@@ -50,11 +48,8 @@ TEST(JointBatches, EveryEpochHoldsEveryItemOnce) {
   for (const int64_t batch : {1, 2, 3, 5, 7}) {
     const JointBatches batches(five_items(), 3, batch, 0.5);
     std::vector<int64_t> seen;
-    for (int64_t m = 0; m < 35; ++m) {
-      for (const Draw& draw : batches.at(m).draws) {
-        seen.push_back(draw.item);
-      }
-    }
+    for (int64_t m = 0; m < 35; ++m)
+      for (const Draw& draw : batches.at(m).draws) seen.push_back(draw.item);
     for (size_t epoch = 0; epoch + 5 <= seen.size(); epoch += 5) {
       EXPECT_EQ(std::set<int64_t>(seen.begin() + static_cast<long>(epoch), seen.begin() + static_cast<long>(epoch) + 5)
                     .size(),
@@ -75,9 +70,7 @@ TEST(JointBatches, FlipsOnlyImagesAndClipsOnlyVideos) {
       EXPECT_EQ(draw.clip, 0);
     } else {
       EXPECT_FALSE(draw.flip);
-      if (draw.item == 3) {
-        clips.insert(draw.clip);
-      }
+      if (draw.item == 3) clips.insert(draw.clip);
     }
   }
   EXPECT_EQ(images, 600);

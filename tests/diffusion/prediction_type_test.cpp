@@ -21,11 +21,10 @@ TEST(PredictionType, TargetsEqualDiffusers) {
   for (const PredictionType type : {PredictionType::epsilon, PredictionType::v}) {
     const NoisyExample example = noisy_example(type, clean, noise, timestep, table);
     EXPECT_LT(relative_difference(example.latents, goldens().at("ddpm/noisy")), 1e-6);
-    if (type == PredictionType::epsilon) {
+    if (type == PredictionType::epsilon)
       EXPECT_TRUE(example.target.equal(noise));
-    } else {
+    else
       EXPECT_LT(relative_difference(example.target, goldens().at("ddpm/velocity")), 1e-6);
-    }
   }
 }
 

@@ -80,7 +80,8 @@ TEST(Timesteps, ErrorsSayWhatFits) {
   EXPECT_ERROR(ddim_timesteps(schedule, 1001), Error, "found 1001");
   EXPECT_ERROR(ddim_timesteps(schedule, 1000), Error, "timestep 1000, outside 0 .. 999");
   EXPECT_ERROR(ddim_inversion_timesteps(NoiseSchedule(linear()), 5), Error, "found linspace");
-  EXPECT_ERROR(shifted_timestep(1000, 1, 1000), Error, "expected a timestep in 0 .. 999 and a shift above 0, found 1000");
+  EXPECT_ERROR(shifted_timestep(1000, 1, 1000), Error,
+               "expected a timestep in 0 .. 999 and a shift above 0, found 1000");
   EXPECT_ERROR(shifted_timestep(5, 0, 1000), Error, "found 5 and 0");
 }
 

@@ -59,12 +59,9 @@ TEST(World, MeasuresWhatPythonMeasures) {
     EXPECT_EQ(found.motion, want.at("motion"));
     EXPECT_NEAR(found.iou, want.at("iou").get<double>(), 1e-5);
     EXPECT_EQ(found.subject.has_value(), !want.at("texture").is_null());
-    if (found.subject) {
-      EXPECT_EQ(*found.subject, subject_of(want));
-    }
-    for (const auto& [motion, distance] : want.at("distances").items()) {
+    if (found.subject) EXPECT_EQ(*found.subject, subject_of(want));
+    for (const auto& [motion, distance] : want.at("distances").items())
       EXPECT_NEAR(found.motion_distance_px.at(motion), distance.get<double>(), 1e-5) << motion;
-    }
     const Tensor track = sprite_track(goldens.video(n)).nan_to_num(-1);
     EXPECT_LE((track - goldens.tensors.at("track/" + std::to_string(n))).abs().max().item<double>(), 1e-5);
   }

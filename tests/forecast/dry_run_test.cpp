@@ -38,11 +38,8 @@ void expect_like_the_cpus(const char* what, const std::function<Values(at::Devic
 TEST(DryRun, GivesTensorsOfTheCpusShapesAndTypes) {
   const DryRun run(at::kCPU);
   expect_like_the_cpus("convolution", [](at::Device device) {
-    return differentiated(
-        [](const Values& v) {
-          return at::conv3d(v[0], v[1], v[2], {1, 2, 2}, {0, 1, 1});
-        },
-        {ones(device, {2, 4, 3, 8, 6}), ones(device, {5, 4, 2, 3, 3}), ones(device, {5})});
+    return differentiated([](const Values& v) { return at::conv3d(v[0], v[1], v[2], {1, 2, 2}, {0, 1, 1}); },
+                          {ones(device, {2, 4, 3, 8, 6}), ones(device, {5, 4, 2, 3, 3}), ones(device, {5})});
   });
   expect_like_the_cpus("group norm", [](at::Device device) {
     const auto [y, mean, rstd] = at::native_group_norm(ones(device, {2, 6, 5}), {}, {}, 2, 6, 5, 3, 1e-5);

@@ -158,11 +158,10 @@ TEST_P(SegmentMemoryTest, less_is_held_the_more_is_computed_or_moved) {
   EXPECT_GT(of[keep].peak, of[recompute].peak);
   // Of what is offloaded the device holds the last segment's inputs only: all there is in a model of two segments. The
   // peak of models this small is one segment's own work.
-  if (program_.segment_names().size() > 2) {
+  if (program_.segment_names().size() > 2)
     EXPECT_LT(of[offload].live, of[recompute].live - program_.host_bytes() / 2);
-  } else {
+  else
     EXPECT_LE(of[offload].live, of[recompute].live);
-  }
   EXPECT_LE(of[offload].peak, of[recompute].peak);
 }
 

@@ -8,9 +8,9 @@
 
 #include <cmath>
 
-#include "src/kernels/cpu/philox_block.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/kernels/gated_update.h"
+#include "src/kernels/cpu/philox_block.h"
 
 namespace jointtuner::kernels {
 namespace {

@@ -149,9 +149,8 @@ TEST(GloraLinear, GraphNodesFindItsSchema) {
   auto graph = std::make_shared<torch::jit::Graph>();
   std::vector<torch::jit::Value*> inputs;
   for (int i = 0; i < 6; ++i) inputs.push_back(graph->addInput());
-  for (const c10::IValue& constant : std::vector<c10::IValue>{0.7, 2, 0.1, 42, 5}) {
+  for (const c10::IValue& constant : std::vector<c10::IValue>{0.7, 2, 0.1, 42, 5})
     inputs.push_back(graph->insertConstant(constant));
-  }
   auto* node = graph->create(c10::Symbol::fromQualString("jointtuner::glora_linear"), inputs, 1);
   graph->insertNode(node);
   graph->registerOutput(node->output());

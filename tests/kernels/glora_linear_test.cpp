@@ -9,8 +9,8 @@
 
 #include <cmath>
 
-#include "src/kernels/glora_parts.h"
 #include "glora_layer.h"
+#include "src/kernels/glora_parts.h"
 
 namespace jointtuner::kernels {
 namespace {
@@ -57,9 +57,8 @@ std::vector<Options> all_options() {
   for (const bool gated : {true, false}) {
     for (const bool biased : {true, false}) {
       for (const int64_t groups : {1, 2}) {
-        for (const double dropout : {0.0, 0.3}) {
+        for (const double dropout : {0.0, 0.3})
           for (const double scale : {1.0, 0.7}) result.push_back({gated, biased, groups, dropout, scale});
-        }
       }
     }
   }

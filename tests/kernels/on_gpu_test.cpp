@@ -51,9 +51,8 @@ TEST_F(OnGpu, GatedUpdateWithItsGradients) {
       return results;
     };
     const auto found = run(c10::Device(c10::kCUDA, 0)), expected = run(c10::Device(c10::kCPU));
-    for (size_t k = 0; k < found.size(); ++k) {
+    for (size_t k = 0; k < found.size(); ++k)
       EXPECT_LE(gradient_difference({found[k].cpu()}, {expected[k]}, 0), 10 * tolerance) << c10::toString(type) << k;
-    }
   }
 }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 namespace jointtuner::kernels {
+
 using at::Tensor;
 
 /// sin(1.7 i + phase) * amplitude, i the flat index: neither random nor special.
@@ -69,9 +70,8 @@ inline void check_gradients(const std::function<Tensor(const std::vector<Tensor>
       expected[k].view(-1)[i] = (above - below) / (2 * kStep);
     }
   }
-  for (size_t k = 0; k < values.size(); ++k) {
+  for (size_t k = 0; k < values.size(); ++k)
     EXPECT_LT(gradient_difference(found, expected, k), 1e-7) << what << ": gradient of input " << k;
-  }
 }
 
 /// A loss that weighs every output element differently, with no gradient lost to cancellation.

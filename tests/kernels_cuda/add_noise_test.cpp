@@ -35,9 +35,8 @@ TEST(CudaAddNoise, EqualsReference) {
   for_each_order([] {
     for_each_type([]<class T>() {
       for (const int64_t per_item : kSizes) {
-        for (const int64_t offset : kOffsets) {
+        for (const int64_t offset : kOffsets)
           for (const int64_t items : {1, 3}) run_and_compare<T>(items, per_item, offset, offset != 1);
-        }
       }
     });
   });

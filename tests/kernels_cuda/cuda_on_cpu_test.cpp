@@ -9,9 +9,9 @@
 #include <stdexcept>
 #include <vector>
 
+#include "device_memory.h"
 #include "src/kernels/cuda/device/block_sum.h"
 #include "src/kernels/cuda/device/pack.h"
-#include "device_memory.h"
 #include "support/expect_error.h"
 
 namespace jointtuner::kernels::cuda {
@@ -114,11 +114,10 @@ TEST(CudaOnCpu, HalfAWarpMayMeetAlone) {
 
 TEST(CudaOnCpu, FaultsEndTheLaunch) {
   const auto diverged = [] {
-    if (threadIdx.x % 2 == 0) {
+    if (threadIdx.x % 2 == 0)
       __syncthreads();
-    } else {
+    else
       __syncthreads();
-    }
   };
   EXPECT_ERROR(run(1, 64, diverged), std::runtime_error, "__syncthreads of one block at", "cuda_on_cpu_test.cpp");
   const auto missing = [] {

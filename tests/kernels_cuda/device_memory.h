@@ -9,6 +9,7 @@
 #include "src/kernels/cuda/on_cpu/cuda_on_cpu.h"
 
 namespace jointtuner::kernels::cuda {
+
 using at::Tensor;
 
 template <class T>

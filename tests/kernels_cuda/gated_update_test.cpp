@@ -4,10 +4,10 @@
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
-#include "src/kernels/cuda/pointwise_steps.h"
-#include "src/kernels/cuda/tensor_arguments.h"
 #include "device_memory.h"
 #include "jointtuner/kernels/reference.h"
+#include "src/kernels/cuda/pointwise_steps.h"
+#include "src/kernels/cuda/tensor_arguments.h"
 
 namespace jointtuner::kernels::cuda {
 namespace {
@@ -42,9 +42,8 @@ TEST(CudaGatedUpdate, EqualsReference) {
         }
       }
       // Groups of 3, 11 and 17 elements: packs that lie in several. Of 241 and 1024: in two, in one.
-      for (const auto& [elements, groups] : {std::pair{33, 11}, {33, 3}, {4097, 241}, {4097, 17}, {4096, 4}}) {
+      for (const auto& [elements, groups] : {std::pair{33, 11}, {33, 3}, {4097, 241}, {4097, 17}, {4096, 4}})
         run_and_compare<T>(elements, groups, groups % 4, 0.3);
-      }
     });
   });
 }

@@ -4,9 +4,9 @@
 #include <cmath>
 #include <limits>
 
-#include "src/kernels/glora_parts.h"
-#include "src/kernels/cuda/gate_hidden.h"
 #include "device_memory.h"
+#include "src/kernels/cuda/gate_hidden.h"
+#include "src/kernels/glora_parts.h"
 
 namespace jointtuner::kernels::cuda {
 namespace {

@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 #include <torch/library.h>
 
-#include "src/kernels/cuda/glora_steps.h"
 #include "device_memory.h"
 #include "jointtuner/kernels/reference.h"
+#include "src/kernels/cuda/glora_steps.h"
 
 namespace jointtuner::kernels::cuda {
 namespace {
@@ -60,9 +60,8 @@ struct Layer {
   /// The same numbers in float64.
   Layer exact() const {
     Layer result = *this;
-    for (Tensor* tensor : {&result.x, &result.weight, &result.bias, &result.down, &result.up}) {
+    for (Tensor* tensor : {&result.x, &result.weight, &result.bias, &result.down, &result.up})
       *tensor = tensor->to(at::kDouble);
-    }
     if (gate) result.gate = gate->to(at::kDouble);
     return result;
   }
@@ -122,7 +121,9 @@ TEST(CudaGloraLinear, ForwardAndBackwardEqualReference) {
 }
 
 TEST(CudaGloraLinear, StepsOfTheCpuAreBackAfterwards) {
-  { const OnKernels on_kernels; }
+  {
+    const OnKernels on_kernels;
+  }
   cuda_on_cpu::reset_counters();
   run(Layer(at::kFloat, true, 1, 0.1), true);
   EXPECT_EQ(cuda_on_cpu::launches(), 0U);

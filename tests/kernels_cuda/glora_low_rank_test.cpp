@@ -6,13 +6,13 @@
 
 #include <cmath>
 
-#include "src/kernels/glora_parts.h"
+#include "device_memory.h"
+#include "jointtuner/kernels/reference.h"
 #include "src/kernels/cuda/device/dropout.h"
 #include "src/kernels/cuda/low_rank_backward.h"
 #include "src/kernels/cuda/low_rank_update.h"
 #include "src/kernels/cuda/tensor_arguments.h"
-#include "device_memory.h"
-#include "jointtuner/kernels/reference.h"
+#include "src/kernels/glora_parts.h"
 
 namespace jointtuner::kernels::cuda {
 namespace {

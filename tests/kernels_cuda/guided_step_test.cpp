@@ -5,9 +5,9 @@
 #include <cmath>
 #include <limits>
 
-#include "src/kernels/cuda/pointwise_steps.h"
 #include "device_memory.h"
 #include "jointtuner/kernels/reference.h"
+#include "src/kernels/cuda/pointwise_steps.h"
 
 namespace jointtuner::kernels::cuda {
 namespace {
@@ -50,9 +50,8 @@ TEST(CudaGuidedStep, EqualsReference) {
       for (const int64_t elements : kSizes) {
         for (const int64_t offset : kOffsets) {
           run_and_compare<T>(elements, offset, 7, offset != 1);
-          if (elements < 100) {
+          if (elements < 100)
             for (unsigned present = 0; present < 7; ++present) run_and_compare<T>(elements, offset, present, true);
-          }
         }
       }
     });

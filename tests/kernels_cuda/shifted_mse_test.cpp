@@ -3,9 +3,9 @@
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
-#include "src/kernels/cuda/pointwise_steps.h"
 #include "device_memory.h"
 #include "jointtuner/kernels/reference.h"
+#include "src/kernels/cuda/pointwise_steps.h"
 
 namespace jointtuner::kernels::cuda {
 namespace {

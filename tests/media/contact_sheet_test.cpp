@@ -12,9 +12,7 @@ namespace {
 // Where in the page pixels have exactly this colour: top, left, bottom, right, or empty.
 std::vector<int64_t> extent(const Tensor& page, std::initializer_list<int64_t> colour) {
   const Tensor hit = (page == at::tensor(at::IntArrayRef(colour), at::kLong)).all(2).nonzero();
-  if (hit.size(0) == 0) {
-    return {};
-  }
+  if (hit.size(0) == 0) return {};
   const Tensor low = std::get<0>(hit.min(0)), high = std::get<0>(hit.max(0));
   return {low[0].item<int64_t>(), low[1].item<int64_t>(), high[0].item<int64_t>(), high[1].item<int64_t>()};
 }

@@ -15,9 +15,8 @@ using testing::TemporaryFolder;
 
 // Lossless files: exactly PIL's pixels. Alpha is blended in integers there: 1 level.
 TEST(ReadImage, LosslessFilesEqualPil) {
-  for (const char* name : {"grey.png", "grey16.png", "picture.webp", "picture.bmp", "picture.tiff", "palette.png"}) {
+  for (const char* name : {"grey.png", "grey16.png", "picture.webp", "picture.bmp", "picture.tiff", "palette.png"})
     EXPECT_TRUE(at::equal(read_image(media_file(name)), expected().at(name))) << name;
-  }
   EXPECT_LE(difference(read_image(media_file("alpha.png")), expected().at("alpha.png")).largest, 1);
 }
 

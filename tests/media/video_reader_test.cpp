@@ -32,16 +32,12 @@ std::pair<std::string, ClipRequest> parse(const std::string& key) {
 TEST(ReadClip, PicksTheFramesThatPythonPicks) {
   int requests = 0;
   for (const auto& [key, tensor] : expected().tensors) {
-    if (!key.ends_with(".times")) {
-      continue;
-    }
+    if (!key.ends_with(".times")) continue;
     ++requests;
     const auto [name, request] = parse(key);
     const std::vector<double> found = picked_times_s(media_file(name), request), wanted = values(tensor);
     ASSERT_EQ(found.size(), wanted.size()) << key;
-    for (size_t i = 0; i < found.size(); ++i) {
-      EXPECT_NEAR(found[i], wanted[i], 1e-6) << key << " pick " << i;
-    }
+    for (size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], wanted[i], 1e-6) << key << " pick " << i;
   }
   EXPECT_EQ(requests, 17);
 }
@@ -51,17 +47,14 @@ TEST(ReadClip, PicksTheFramesThatPythonPicks) {
 TEST(ReadClip, PixelsEqualPythons) {
   int requests = 0;
   for (const auto& [key, tensor] : expected().tensors) {
-    if (!key.ends_with(".frames")) {
-      continue;
-    }
+    if (!key.ends_with(".frames")) continue;
     ++requests;
     auto [name, request] = parse(key);
     request.size = Size{16, 24};
     const Tensor clip = read_clip(media_file(name), request);
     ASSERT_EQ(clip.sizes(), tensor.sizes()) << key;
-    for (int64_t frame = 0; frame < request.frames; ++frame) {
+    for (int64_t frame = 0; frame < request.frames; ++frame)
       EXPECT_LE(difference(clip[frame], tensor[frame]).mean, 1.0) << key << " pick " << frame;
-    }
   }
   EXPECT_EQ(requests, 15);
 }
@@ -116,9 +109,8 @@ TEST(ReadClip, LastStartIsTheLastThatFits) {
 }
 
 TEST(ReadClip, RefusesNonsense) {
-  for (const ClipRequest& request : {ClipRequest{.start_s = -1}, ClipRequest{.fps = 0}, ClipRequest{.frames = 0}}) {
+  for (const ClipRequest& request : {ClipRequest{.start_s = -1}, ClipRequest{.fps = 0}, ClipRequest{.frames = 0}})
     EXPECT_ERROR(read_clip(media_file("plain.mp4"), request), UsageError, "fps > 0");
-  }
 }
 
 // Two saturated corners survive BT.709 full range only when the tags are honoured; read as BT.601 limited, the red is
@@ -199,9 +191,7 @@ TEST(ProbeVideo, RefusesCutFiles) {
 TEST(ReadClip, RefusesDamageInWhatItNeeds) {
   const TemporaryFolder folder;
   std::string bytes = read_file(media_file("plain.mp4"));
-  for (size_t at = bytes.size() / 2; at < bytes.size() / 2 + 400; ++at) {
-    bytes[at] = static_cast<char>(at * 131);
-  }
+  for (size_t at = bytes.size() / 2; at < bytes.size() / 2 + 400; ++at) bytes[at] = static_cast<char>(at * 131);
   write_atomically(folder / "damaged.mp4", bytes);
   EXPECT_ERROR(read_clip(folder / "damaged.mp4", {.start_s = 0, .fps = 25, .frames = 24}), Error, "damaged.mp4",
                "damaged");
@@ -211,9 +201,7 @@ TEST(ReadClip, RefusesDamageInWhatItNeeds) {
 TEST(ReadClip, RefusesConcealedPictures) {
   const TemporaryFolder folder;
   std::string bytes = read_file(media_file("plain.mp4"));
-  for (size_t at = 3052; at < 3058; ++at) {
-    bytes[at] = static_cast<char>(bytes[at] ^ 0x5A);
-  }
+  for (size_t at = 3052; at < 3058; ++at) bytes[at] = static_cast<char>(bytes[at] ^ 0x5A);
   write_atomically(folder / "concealed.mp4", bytes);
   EXPECT_ERROR(read_clip(folder / "concealed.mp4", {.start_s = 0, .fps = 25, .frames = 24}), Error, "concealed.mp4",
                "picture at", "damaged");

@@ -3,11 +3,11 @@
 
 #include <nlohmann/json.hpp>
 
-#include "jointtuner/run/training_run.h"
 #include "jointtuner/backbone/video_size.h"
 #include "jointtuner/base/safetensors.h"
 #include "jointtuner/media/image.h"
 #include "jointtuner/media/video_writer.h"
+#include "jointtuner/run/training_run.h"
 #include "jointtuner/train/denoise.h"
 #include "jointtuner/train/trainer.h"
 #include "on_both.h"

@@ -34,9 +34,7 @@ const std::map<std::string, std::set<std::string>> kTable{
 /// What `module` may include: itself, base, its row and the rows of those.
 std::set<std::string> allowed(const std::string& module) {
   std::set<std::string> names{module, "base"};
-  for (const std::string& below : kTable.at(module)) {
-    names.merge(allowed(below));
-  }
+  for (const std::string& below : kTable.at(module)) names.merge(allowed(below));
   return names;
 }
 
@@ -47,9 +45,7 @@ std::vector<std::pair<std::string, std::string>> includes(const fs::path& file) 
   std::ifstream text(file);
   for (std::string line; std::getline(text, line);) {
     std::smatch match;
-    if (std::regex_search(line, match, kInclude)) {
-      found.emplace_back(match[1], match[2]);
-    }
+    if (std::regex_search(line, match, kInclude)) found.emplace_back(match[1], match[2]);
   }
   return found;
 }
@@ -58,11 +54,8 @@ std::vector<fs::path> files_of(const std::string& module) {
   std::vector<fs::path> files;
   for (const fs::path& folder : {kSource / "include/jointtuner" / module, kSource / "src" / module}) {
     if (fs::exists(folder)) {
-      for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-        if (entry.is_regular_file()) {
-          files.push_back(entry.path());
-        }
-      }
+      for (const auto& entry : fs::recursive_directory_iterator(folder))
+        if (entry.is_regular_file()) files.push_back(entry.path());
     }
   }
   return files;
@@ -87,11 +80,9 @@ TEST(Structure, NoIncludeGoesUpTheModuleTable) {
 
 TEST(Structure, EveryModuleFolderIsInTheTable) {
   for (const fs::path& root : {kSource / "include/jointtuner", kSource / "src"}) {
-    for (const auto& entry : fs::directory_iterator(root)) {
-      if (entry.is_directory()) {
+    for (const auto& entry : fs::directory_iterator(root))
+      if (entry.is_directory())
         EXPECT_TRUE(kTable.contains(entry.path().filename().string())) << entry.path() << " is no module of the table";
-      }
-    }
   }
 }
 
@@ -108,15 +99,11 @@ TEST(Structure, NamesSaySomething) {
 
 TEST(Structure, HeadersAreNarrow) {
   for (const auto& entry : fs::recursive_directory_iterator(kSource / "include")) {
-    if (!entry.is_regular_file()) {
-      continue;
-    }
+    if (!entry.is_regular_file()) continue;
     std::ifstream text(entry.path());
-    for (std::string line; std::getline(text, line);) {
-      for (const char* heavy : {"torch/torch.h", "torch/script.h", "torch/all.h", "ATen/ATen.h", "spdlog/"}) {
+    for (std::string line; std::getline(text, line);)
+      for (const char* heavy : {"torch/torch.h", "torch/script.h", "torch/all.h", "ATen/ATen.h", "spdlog/"})
         EXPECT_EQ(line.find(std::string("#include <") + heavy), std::string::npos) << entry.path() << ": " << line;
-      }
-    }
   }
 }
 

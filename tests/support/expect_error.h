@@ -11,9 +11,7 @@
 namespace jointtuner::testing {
 
 inline void expect_parts(const std::string& message, const std::vector<std::string>& parts) {
-  for (const std::string& part : parts) {
-    EXPECT_THAT(message, ::testing::HasSubstr(part));
-  }
+  for (const std::string& part : parts) EXPECT_THAT(message, ::testing::HasSubstr(part));
 }
 
 }  // namespace jointtuner::testing

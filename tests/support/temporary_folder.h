@@ -11,9 +11,7 @@ class TemporaryFolder {
  public:
   TemporaryFolder() {
     std::string name = (std::filesystem::temp_directory_path() / "jointtuner-test-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) {
-      throw std::runtime_error("no temporary folder could be made under " + name);
-    }
+    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder could be made under " + name);
     path_ = name;
   }
   ~TemporaryFolder() {

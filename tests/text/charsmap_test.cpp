@@ -3,10 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "src/text/graphemes.h"
-#include "src/text/sentencepiece_model.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/sha256.h"
+#include "src/text/graphemes.h"
+#include "src/text/sentencepiece_model.h"
 #include "t5_goldens.h"
 
 namespace jointtuner::text {
@@ -29,9 +29,8 @@ TEST(Charsmap, EveryCodePointIsNormalisedAsTransformersDoesIt) {
   const std::vector<uint32_t> hashes = text_test::t5_hashes();
   for (uint32_t block = 0; block < 272; ++block) {
     Sha256 hash;
-    for (uint32_t code = block * 4096; code < (block + 1) * 4096; ++code) {
+    for (uint32_t code = block * 4096; code < (block + 1) * 4096; ++code)
       if (!text_test::is_surrogate(code)) hash.update(map.normalized(marked(code)));
-    }
     const auto digest = hash.digest();
     uint32_t found = 0;
     for (size_t i = 0; i < 4; ++i) found |= static_cast<uint32_t>(digest[i]) << (8 * i);

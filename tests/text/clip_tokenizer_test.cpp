@@ -87,9 +87,8 @@ TEST(ClipTokenizer, EveryCodePointIsReadAsTransformersReadsIt) {
   const std::vector<uint32_t> hashes = golden_hashes();
   for (uint32_t block = 0; block < 272; ++block) {
     uint32_t hash = text_test::fnv1a({});
-    for (uint32_t first = block * 4096; first < (block + 1) * 4096; first += 64) {
+    for (uint32_t first = block * 4096; first < (block + 1) * 4096; first += 64)
       hash = text_test::fnv1a(tokenizer.encode(text_test::code_point_line(first)), hash);
-    }
     EXPECT_EQ(hash, hashes[hashes.size() - 272 + block]) << "code points from " << std::hex << block * 4096;
   }
 }

@@ -10,15 +10,14 @@ namespace jointtuner::text_test {
 inline std::string utf8(uint32_t c) {
   std::string s;
   const auto byte = [&](uint32_t b) { s += static_cast<char>(b); };
-  if (c < 0x80) {
+  if (c < 0x80)
     byte(c);
-  } else if (c < 0x800) {
+  else if (c < 0x800)
     byte(0xc0 | (c >> 6)), byte(0x80 | (c & 0x3f));
-  } else if (c < 0x10000) {
+  else if (c < 0x10000)
     byte(0xe0 | (c >> 12)), byte(0x80 | ((c >> 6) & 0x3f)), byte(0x80 | (c & 0x3f));
-  } else {
+  else
     byte(0xf0 | (c >> 18)), byte(0x80 | ((c >> 12) & 0x3f)), byte(0x80 | ((c >> 6) & 0x3f)), byte(0x80 | (c & 0x3f));
-  }
   return s;
 }
 
@@ -76,10 +75,9 @@ inline std::string code_point_line(uint32_t first) {
 }
 
 inline uint32_t fnv1a(const std::vector<int64_t>& ids, uint32_t value = 0x811C9DC5U) {
-  for (int64_t id : ids) {
+  for (int64_t id : ids)
     for (int shift = 0; shift < 32; shift += 8)
       value = (value ^ ((static_cast<uint32_t>(id) >> shift) & 0xff)) * 0x01000193U;
-  }
   return value;
 }
 

@@ -67,9 +67,8 @@ TEST(Checkpoint, RoundTripIsExact) {
   EXPECT_EQ(scaler.state(), saved.loss_scaler.state());
   // Saved again, every byte is the same.
   save_checkpoint(folder / "b", state, training, saved.metadata);
-  for (const char* name : {"adapter.safetensors", "optimizer.safetensors", "state.json"}) {
+  for (const char* name : {"adapter.safetensors", "optimizer.safetensors", "state.json"})
     EXPECT_EQ(bytes_of(folder / "a" / name), bytes_of(folder / "b" / name)) << name;
-  }
   EXPECT_EQ(adapter::load_adapter(folder / "a" / "adapter.safetensors").metadata.step, 500);
 }
 
@@ -111,14 +110,11 @@ TEST(Checkpoint, ValuesThatAreNotFiniteAreNeverSaved) {
 
 TEST(Checkpoint, ListIsByStepAndOnlyOfCompleteNames) {
   const testing::TemporaryFolder folder;
-  for (const char* name : {"step_00000500", "step_00000020", "step_123456789", "step_00000030.partial-1", "step_7"}) {
+  for (const char* name : {"step_00000500", "step_00000020", "step_123456789", "step_00000030.partial-1", "step_7"})
     std::filesystem::create_directory(folder / name);
-  }
   std::ofstream(folder / "step_00000040") << "a file";
   std::vector<int64_t> steps;
-  for (const auto& [step, path] : list_checkpoints(folder.path())) {
-    steps.push_back(step);
-  }
+  for (const auto& [step, path] : list_checkpoints(folder.path())) steps.push_back(step);
   EXPECT_EQ(steps, (std::vector<int64_t>{20, 500, 123456789}));
   EXPECT_TRUE(list_checkpoints(folder / "absent").empty());
 }

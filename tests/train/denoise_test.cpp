@@ -81,9 +81,8 @@ TEST_P(NanoDenoiser, TrainsTheAdaptersAndNothingElse) {
   EXPECT_TRUE(at::equal(run.prediction(nullptr), frozen));
   EXPECT_FALSE(at::equal(run.prediction(&run.adapters), frozen));
   // Every site learns: each lora_up has left 0.
-  for (size_t site = 0; site < run.adapters.size(); ++site) {
+  for (size_t site = 0; site < run.adapters.size(); ++site)
     EXPECT_GT(run.adapters.at(site).up.abs().max().item().toDouble(), 0) << run.adapters.sites()[site].path;
-  }
   EXPECT_FALSE(at::equal(run.adapters.flat(), before));
 }
 
@@ -95,18 +94,15 @@ TEST_P(NanoDenoiser, ResumedEqualsUninterrupted) {
   NanoRun resumed(GetParam(), temporary / "run", fake_options(3), true, inject::SegmentMemory::offload);
   resumed.trainer->run();
   EXPECT_TRUE(at::equal(resumed.adapters.flat(), whole.adapters.flat()));
-  for (const char* name : {"adapter.safetensors", "optimizer.safetensors"}) {
+  for (const char* name : {"adapter.safetensors", "optimizer.safetensors"})
     EXPECT_EQ(bytes_of(resumed.folder.checkpoint(3) / name), bytes_of(whole.folder.checkpoint(3) / name)) << name;
-  }
 }
 
 TEST_P(NanoDenoiser, CheckpointingDoesNotChangeLossGradientOrMeanGate) {
   const testing::TemporaryFolder temporary;
   NanoRun with(GetParam(), temporary / "with", fake_options(2), false, inject::SegmentMemory::recompute);
   NanoRun without(GetParam(), temporary / "without", fake_options(2), false, inject::SegmentMemory::keep);
-  for (NanoRun* run : {&with, &without}) {
-    run->adapters.assign(formula({run->adapters.parameters()}, 3) * 0.1);
-  }
+  for (NanoRun* run : {&with, &without}) run->adapters.assign(formula({run->adapters.parameters()}, 3) * 0.1);
   const StepResult a = with.step.run(with.batches.at(1));
   const StepResult b = without.step.run(without.batches.at(1));
   EXPECT_EQ(a.loss, b.loss);

@@ -9,6 +9,7 @@
 namespace jointtuner::train {
 
 namespace {
+
 TrainOptions options(const std::string& schedule) {
   TrainOptions result;
   result.steps = 10;
@@ -17,6 +18,7 @@ TrainOptions options(const std::string& schedule) {
   result.learning_rate_schedule = schedule;
   return result;
 }
+
 }  // namespace
 
 TEST(LearningRate, WarmsUpFromZero) {

@@ -8,9 +8,7 @@ namespace jointtuner::train {
 
 TEST(LossScaler, DisabledKeepsScaleOne) {
   LossScaler scaler(false);
-  for (int i = 0; i < 3000; ++i) {
-    EXPECT_TRUE(scaler.update(true));
-  }
+  for (int i = 0; i < 3000; ++i) EXPECT_TRUE(scaler.update(true));
   EXPECT_FALSE(scaler.update(false));
   EXPECT_EQ(scaler.scale(), 1.0);
 }
@@ -27,14 +25,10 @@ TEST(LossScaler, HalvesAndSkipsOnOverflow) {
 
 TEST(LossScaler, DoublesAfterTwoThousandGoodStepsInARow) {
   LossScaler scaler(true);
-  for (int i = 0; i < 1999; ++i) {
-    scaler.update(true);
-  }
+  for (int i = 0; i < 1999; ++i) scaler.update(true);
   EXPECT_EQ(scaler.scale(), 65536.0);
   scaler.update(false);  // the count starts again
-  for (int i = 0; i < 1999; ++i) {
-    scaler.update(true);
-  }
+  for (int i = 0; i < 1999; ++i) scaler.update(true);
   EXPECT_EQ(scaler.scale(), 32768.0);
   scaler.update(true);
   EXPECT_EQ(scaler.scale(), 65536.0);
@@ -43,9 +37,7 @@ TEST(LossScaler, DoublesAfterTwoThousandGoodStepsInARow) {
 
 TEST(LossScaler, RestoredGoesOnAlike) {
   LossScaler first(true), second(true);
-  for (int i = 0; i < 1500; ++i) {
-    first.update(i != 700);
-  }
+  for (int i = 0; i < 1500; ++i) first.update(i != 700);
   second.restore(first.state());
   for (int i = 0; i < 1500; ++i) {
     first.update(true);
@@ -57,9 +49,7 @@ TEST(LossScaler, RestoredGoesOnAlike) {
 
 TEST(LossScaler, GivesUpWhenTheModelItselfOverflows) {
   LossScaler scaler(true);
-  for (int i = 0; i < 26; ++i) {
-    EXPECT_FALSE(scaler.update(false));  // 2^16 down to 2^-10
-  }
+  for (int i = 0; i < 26; ++i) EXPECT_FALSE(scaler.update(false));  // 2^16 down to 2^-10
   EXPECT_ERROR(scaler.update(false), Error, "not finite", "0.0009765625", "fp32 or bf16");
 }
 

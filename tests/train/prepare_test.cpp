@@ -91,9 +91,7 @@ TEST(Prepare, WarmCachesNeedNoModelAndNoMedia) {
 
 TEST(Prepare, NamesTheItemOfACaptionThatIsTooLong) {
   Project project;
-  for (int word = 0; word < 200; ++word) {
-    project.options.images[0].caption += " dog";
-  }
+  for (int word = 0; word < 200; ++word) project.options.images[0].caption += " dog";
   const auto items = data::list_items(project.options).items;
   EXPECT_ERROR(prepare(items, project.options, project.bundle(), at::kCPU), Error, "dog.png", "16");
 }

@@ -28,9 +28,7 @@ struct State {
 
 std::vector<std::string> names_in(const fs::path& folder) {
   std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    names.push_back(entry.path().filename().string());
-  }
+  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename().string());
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -81,9 +79,7 @@ TEST(RunFolder, ResumeFindsTheNewestCheckpoint) {
   {
     const RunFolder folder(temporary / "run", fake_identity(), false);
     State state;
-    for (const int64_t step : {2, 4, 10}) {
-      state.save(folder, step);
-    }
+    for (const int64_t step : {2, 4, 10}) state.save(folder, step);
     EXPECT_EQ(adapter_value(folder.adapter()), 10);
   }
   const RunFolder folder(temporary / "run", fake_identity(), true);
@@ -99,9 +95,7 @@ TEST(RunFolder, DamagedNewestCheckpointIsPassedOver) {
   {
     const RunFolder folder(temporary / "run", fake_identity(), false);
     State state;
-    for (const int64_t step : {2, 4, 10}) {
-      state.save(folder, step);
-    }
+    for (const int64_t step : {2, 4, 10}) state.save(folder, step);
   }
   fs::resize_file(temporary / "run/checkpoints/step_00000010/optimizer.safetensors", 20);
   fs::remove(temporary / "run/checkpoints/step_00000004/state.json");
@@ -148,9 +142,7 @@ TEST(RunFolder, KeepsTheNewestCheckpoints) {
   const testing::TemporaryFolder temporary;
   const RunFolder folder(temporary / "run", fake_identity(), false);
   State state;
-  for (const int64_t step : {1, 2, 3, 4}) {
-    state.save(folder, step, 2);
-  }
+  for (const int64_t step : {1, 2, 3, 4}) state.save(folder, step, 2);
   EXPECT_EQ(names_in(folder.checkpoints()), (std::vector<std::string>{"step_00000003", "step_00000004"}));
 }
 

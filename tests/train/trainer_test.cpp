@@ -33,9 +33,7 @@ FakeRun::Wrap killed_at(int64_t micro_step) {
     return [=](const Tensor& latents, const Tensor& timestep, const Tensor& prompt, int64_t dropout_seed) {
       *begun += dropout_seed == *last_seed ? 0 : 1;  // one seed a micro-step
       *last_seed = dropout_seed;
-      if (*begun == micro_step) {
-        throw Killed();
-      }
+      if (*begun == micro_step) throw Killed();
       return denoise(latents, timestep, prompt, dropout_seed);
     };
   };
@@ -104,9 +102,7 @@ TEST(Trainer, WritesEveryStepAndCheckpoint) {
     EXPECT_LT(lines[i]["mean_gate"].get<double>(), 0.7);
   }
   std::vector<int64_t> steps;
-  for (const auto& [step, folder] : list_checkpoints(run.folder.checkpoints())) {
-    steps.push_back(step);
-  }
+  for (const auto& [step, folder] : list_checkpoints(run.folder.checkpoints())) steps.push_back(step);
   EXPECT_EQ(steps, (std::vector<int64_t>{2, 4, 6}));
   EXPECT_EQ(told, steps);
   EXPECT_EQ(load_checkpoint_state(run.folder.checkpoint(4)).epoch, 3);  // 4 steps of 3 items are 3 rounds of 4
@@ -177,9 +173,7 @@ TEST(Trainer, KilledAgainAndAgain) {
   FakeRun(temporary / "whole", options).trainer.run();
   for (int64_t i = 0; i < 6; ++i) {  // each time one step further
     EXPECT_THROW(FakeRun(temporary / "run", options, true, killed_at(i == 0 ? 0 : 1)).trainer.run(), Killed);
-    if (i == 4) {
-      break;
-    }
+    if (i == 4) break;
   }
   FakeRun(temporary / "run", options, true).trainer.run();
   expect_same_run(temporary / "run", temporary / "whole");
@@ -272,9 +266,7 @@ TEST(Trainer, InterruptedItSavesAndSaysHowToGoOn) {
     FakeRun run(temporary / "run", options, false, [](Denoise denoise) -> Denoise {
       auto calls = std::make_shared<int>(0);
       return [=](const Tensor& latents, const Tensor& timestep, const Tensor& prompt, int64_t dropout_seed) {
-        if (++*calls == 4) {
-          ::raise(SIGINT);
-        }
+        if (++*calls == 4) ::raise(SIGINT);
         return denoise(latents, timestep, prompt, dropout_seed);
       };
     });
@@ -310,12 +302,8 @@ TEST(Trainer, PreviewsAreMadeShownAndMadeUp) {
   const Preview preview = [&](int64_t step, const adapter::AdapterSet& adapters) -> std::vector<fs::path> {
     EXPECT_EQ(adapters.size(), 1u);
     made.push_back(step);
-    if (preview_folder != nullptr) {
-      fs::create_directories(*preview_folder / checkpoint_name(step));
-    }
-    if (made.size() == 2) {
-      throw Killed();
-    }
+    if (preview_folder != nullptr) fs::create_directories(*preview_folder / checkpoint_name(step));
+    if (made.size() == 2) throw Killed();
     return {testing::golden("train/two_pixels.png")};
   };
   const fs::path previews = temporary / "run" / "previews";
@@ -331,11 +319,8 @@ TEST(Trainer, PreviewsAreMadeShownAndMadeUp) {
   resumed.trainer.run();
   EXPECT_EQ(made, (std::vector<int64_t>{2, 4, 4, 6}));
   std::string events;
-  for (const auto& entry : fs::directory_iterator(temporary / "run")) {
-    if (entry.path().filename().string().starts_with("events.out.tfevents.")) {
-      events += bytes_of(entry.path());
-    }
-  }
+  for (const auto& entry : fs::directory_iterator(temporary / "run"))
+    if (entry.path().filename().string().starts_with("events.out.tfevents.")) events += bytes_of(entry.path());
   size_t images = 0;
   for (size_t at = events.find("preview/two_pixels"); at != std::string::npos;
        at = events.find("preview/two_pixels", at + 1)) {

@@ -20,18 +20,14 @@ namespace {
 data::JointBatch mixed_batch() {
   data::JointBatch batch;
   batch.micro_step = 7;
-  for (const int64_t item : {2, 0, 3, 1}) {
-    batch.draws.push_back({.item = item, .flip = false, .clip = 0});
-  }
+  for (const int64_t item : {2, 0, 3, 1}) batch.draws.push_back({.item = item, .flip = false, .clip = 0});
   return batch;
 }
 
 data::JointBatch only(std::vector<int64_t> items) {
   data::JointBatch batch = mixed_batch();
   batch.draws.clear();
-  for (const int64_t item : items) {
-    batch.draws.push_back({.item = item, .flip = false, .clip = 0});
-  }
+  for (const int64_t item : items) batch.draws.push_back({.item = item, .flip = false, .clip = 0});
   return batch;
 }
 

@@ -12,7 +12,9 @@
 #include <vector>
 
 namespace torch::jit {
+
 struct Module;
+
 }
 
 namespace jointtuner::backbone {

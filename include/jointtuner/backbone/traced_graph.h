@@ -8,8 +8,10 @@
 #include <string>
 
 namespace torch::jit {
+
 struct Graph;
 struct Value;
+
 }  // namespace torch::jit
 
 namespace jointtuner::backbone {

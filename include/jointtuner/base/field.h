@@ -47,8 +47,6 @@ struct AnyValue {};
 
 /// True for a struct that lists its fields as described above.
 template <class T>
-concept Described = requires(T& o) {
-  T::fields(o, [](auto&&...) {});
-};
+concept Described = requires(T& o) { T::fields(o, [](auto&&...) {}); };
 
 }  // namespace jointtuner

@@ -13,6 +13,7 @@
 #include "jointtuner/data/joint_batches.h"
 
 namespace jointtuner::data {
+
 using at::Tensor;
 
 // options.cache, or $XDG_CACHE_HOME/jointtuner, or ~/.cache/jointtuner. Throws Error when none of them is set.

@@ -8,6 +8,7 @@
 #include "jointtuner/data/joint_batches.h"
 
 namespace jointtuner::data {
+
 using at::Tensor;
 
 // uint8 [F,H,W,3] RGB at options.height x options.width; F = 1 for an image, options.frames for a video.

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 namespace jointtuner::diffusion {
+
 using at::Tensor;
 
 /// Each item's mean((prediction - target)^2). prediction, target [B,C,F,H,W]; returns [B] float32, differentiable in

@@ -9,6 +9,7 @@
 #include "jointtuner/diffusion/schedule_constants.h"
 
 namespace jointtuner::diffusion {
+
 using at::Tensor;
 
 /// alphas_cumprod[t] = product over s <= t of (1 - beta[s]), with beta

@@ -13,6 +13,7 @@
 #include <string_view>
 
 namespace jointtuner::diffusion {
+
 using at::Tensor;
 
 enum class PredictionType { epsilon, v };

@@ -11,6 +11,7 @@
 #include "jointtuner/diffusion/noise_schedule.h"
 
 namespace jointtuner::diffusion {
+
 using at::Tensor;
 
 /// What the denoiser says about latents at a timestep, each shaped like the latents. `unconditional` may be undefined

@@ -9,6 +9,7 @@
 #include <vector>
 
 namespace jointtuner::evaluate::world {
+
 using at::Tensor;
 
 constexpr int64_t kSize_px = 32;

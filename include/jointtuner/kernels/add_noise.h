@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 namespace jointtuner::kernels {
+
 using at::Tensor;
 
 /// Draws from q(x_t | x_0) (DDPM, arXiv 2006.11239 eq. 4) for a batch whose items have timesteps of their own:

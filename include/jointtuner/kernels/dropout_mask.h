@@ -5,6 +5,7 @@
 #include <cstdint>
 
 namespace jointtuner::kernels {
+
 using at::Tensor;
 
 /// Philox4x32-10 of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011): four random words of a

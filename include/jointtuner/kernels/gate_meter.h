@@ -6,6 +6,7 @@
 #include <vector>
 
 namespace jointtuner::kernels {
+
 using at::Tensor;
 
 /// While it lives, sees the gate of every gated glora_linear that runs forward on this thread. Let it live around the

@@ -5,6 +5,7 @@
 #include <optional>
 
 namespace jointtuner::kernels {
+
 using at::Tensor;
 
 /// A frozen linear layer with its gated low-rank adapter (GLoRA, JointTuner arXiv 2503.23951 section 3.2):

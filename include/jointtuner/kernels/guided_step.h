@@ -4,6 +4,7 @@
 #include <optional>
 
 namespace jointtuner::kernels {
+
 using at::Tensor;
 
 /// What the denoiser said: prediction = unconditional + guidance_scale * (conditional - unconditional), or just

@@ -4,6 +4,7 @@
 #include <optional>
 
 namespace jointtuner::kernels {
+
 using at::Tensor;
 
 enum class LossReduction { mean, per_item };

@@ -8,6 +8,7 @@
 #include <vector>
 
 namespace jointtuner::media {
+
 using at::Tensor;
 
 struct Sheet {

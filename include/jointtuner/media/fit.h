@@ -7,6 +7,7 @@
 #include <string_view>
 
 namespace jointtuner::media {
+
 using at::Tensor;
 
 // cover: keep the aspect, fill the whole target, cut what sticks out equally on both sides.

@@ -7,6 +7,7 @@
 #include <string>
 
 namespace jointtuner::media {
+
 using at::Tensor;
 
 // uint8 [H,W,3], RGB, as a viewer shows it: the EXIF orientation is applied, grey becomes RGB, 16 bit become 8 by

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 namespace jointtuner::media {
+
 using at::Tensor;
 
 // H.264 (libx264, crf 17, yuv420p, BT.601 limited, tagged so) in mp4, with stamps i / fps. frames uint8 [F,H,W,3] RGB

@@ -48,9 +48,8 @@ template <class T, class U>
 void add_dropped(T* y, const U* u, int64_t n, int64_t first, double factor, const DropoutMask& mask) {
   for_each_run<U>(n, first, factor / (1 - mask.probability), mask,
                   [&](int64_t offset, int64_t length, const U* factors) {
-                    for (int64_t i = 0; i < length; ++i) {
+                    for (int64_t i = 0; i < length; ++i)
                       y[offset + i] = static_cast<T>(static_cast<U>(y[offset + i]) + u[offset + i] * factors[i]);
-                    }
                   });
 }
 

@@ -163,9 +163,8 @@ void low_rank_backward(const Tensor& grad_y, const Tensor& hidden, const Tensor&
                        const Tensor& grad_up, double scale, double dropout, int64_t dropout_seed, int64_t site) {
   const DropoutMask mask{dropout, dropout_seed, site};
   const bool widened = grad_y.scalar_type() != grad_hidden.scalar_type();
-  if (dropout == 0 && !widened) {
+  if (dropout == 0 && !widened)
     return composed::low_rank_backward(grad_y, hidden, up, grad_hidden, grad_up, scale, mask);
-  }
   const auto dtype = accumulation_dtype(grad_y);
   const Tensor wide_up = up.to(dtype);
   const int64_t columns = grad_y.size(1);

@@ -37,11 +37,10 @@ struct Planes {
     const T* t = target.const_data_ptr<T>() + plane * size;
     const U* s = shift.defined() ? shift.const_data_ptr<U>() + plane / per_item * size : nullptr;
     const auto by = static_cast<U>(strength);
-    if (s) {
+    if (s)
       for (int64_t i = 0; i < size; ++i) body(i, static_cast<U>(p[i]) - static_cast<U>(t[i]) + by * s[i]);
-    } else {
+    else
       for (int64_t i = 0; i < size; ++i) body(i, static_cast<U>(p[i]) - static_cast<U>(t[i]));
-    }
   }
 };
 
@@ -64,9 +63,8 @@ Tensor loss_typed(const Planes<T, U>& planes, bool per_item) {
   double total = 0;
   for (int64_t item = 0; item < items; ++item) {
     double sum = 0;
-    for (int64_t plane = item * planes.per_item; plane < (item + 1) * planes.per_item; ++plane) {
+    for (int64_t plane = item * planes.per_item; plane < (item + 1) * planes.per_item; ++plane)
       sum += sums[static_cast<size_t>(plane)];
-    }
     if (per_item) out[item] = static_cast<U>(sum / static_cast<double>(planes.per_item * planes.size));
     total += sum;
   }

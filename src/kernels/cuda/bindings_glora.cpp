@@ -44,9 +44,8 @@ void low_rank_backward_binding(const Tensor& grad_y, const Tensor& hidden, const
                                const Tensor& grad_up, double scale, double dropout, int64_t dropout_seed,
                                int64_t site) {
   const DropoutMask mask{dropout, dropout_seed, site};
-  if (is_double(grad_y) || (dropout == 0 && grad_y.scalar_type() == at::kFloat)) {
+  if (is_double(grad_y) || (dropout == 0 && grad_y.scalar_type() == at::kFloat))
     return composed::low_rank_backward(grad_y, hidden, up, grad_hidden, grad_up, scale, mask);
-  }
   const CUDAGuard guard(grad_y.device());
   if (dropout == 0) return backward_products(grad_y, hidden, up, grad_hidden, grad_up, scale);
   low_rank_backward(grad_y, hidden, up, grad_hidden, grad_up, scale, mask, current_stream());

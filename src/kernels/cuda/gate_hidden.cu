@@ -72,9 +72,8 @@ __global__ void __launch_bounds__(kThreads) inner_products_kernel(GateHiddenBack
     const T* const hidden = a.hidden + run.first * a.rank;
     const auto rank = static_cast<uint32_t>(a.rank), elements = static_cast<uint32_t>(run.count) * rank;
     float sum = 0;
-    for (uint32_t i = static_cast<uint32_t>(lane()); i < elements; i += kWarp) {
+    for (uint32_t i = static_cast<uint32_t>(lane()); i < elements; i += kWarp)
       sum += read(gradient + i + i / rank) * static_cast<float>(read(hidden + i));
-    }
     sum = warp_sum(sum);
     if (lane() == 0) write(a.partial + unit, sum);
   });

@@ -65,11 +65,10 @@ void with_arguments(const Compared& compared, const Body& body) {
                             static_cast<float>(compared.strength), items, prediction.numel() / items,
                             prediction.size(3) * prediction.size(4)});
     };
-    if (same) {
+    if (same)
       call.template operator()<T>();
-    } else {
+    else
       call.template operator()<float>();
-    }
   });
 }
 

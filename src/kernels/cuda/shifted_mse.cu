@@ -45,9 +45,8 @@ __global__ void __launch_bounds__(kThreads) partial_sums_kernel(ShiftedMse<T, V>
     for_each_pack<kN>(a.per_item, [&](int64_t first, int64_t count) {
       const Floats<kN> residual = residuals<kN>(a, item, first, count);
 #pragma unroll
-      for (int i = 0; i < kN; ++i) {
+      for (int i = 0; i < kN; ++i)
         if (i < count) sum += static_cast<double>(residual[i] * residual[i]);
-      }
     });
     sum = block_sum(sum);
     if (threadIdx.x == 0) write(partial_sums + item * gridDim.x + blockIdx.x, sum);

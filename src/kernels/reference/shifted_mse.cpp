@@ -27,7 +27,7 @@ Tensor shifted_mse(const Tensor& prediction, const Tensor& target, const std::op
 }
 
 Tensor shifted_mse_backward(const Tensor& grad_loss, const Tensor& prediction, const Tensor& target,
-                const std::optional<Tensor>& shift, double strength) {
+                            const std::optional<Tensor>& shift, double strength) {
   const int64_t items = prediction.size(0);
   const int64_t averaged = grad_loss.dim() == 0 ? prediction.numel() : prediction.numel() / items;
   const Tensor factor = (grad_loss * (2.0 / static_cast<double>(averaged))).reshape({-1, 1, 1, 1, 1});

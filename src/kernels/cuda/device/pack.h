@@ -101,10 +101,8 @@ __device__ void write(T* p, T value) {
 template <int N, class Body>
 __device__ void for_each_pack(int64_t row, const Body& body) {
   const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x * N;
-  for (int64_t first = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * N; first < row;
-       first += stride) {
+  for (int64_t first = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * N; first < row; first += stride)
     body(first, row - first);
-  }
 }
 
 /// Calls body(item) for the items that fall to this row of the grid, the same for all threads of a block.

@@ -142,10 +142,9 @@ void Device::wait(const char* what, Site site) {
 void Device::wait_for_block(Site site) {
   wait("__syncthreads", site);
   if (++at_barrier_ < threads_.size()) return pause();
-  for (const Thread& thread : threads_) {
+  for (const Thread& thread : threads_)
     if (!(thread.site == site))
       refuse("__syncthreads of one block at " + text_of(thread.site) + " and " + text_of(site));
-  }
   at_barrier_ = 0;
   for (unsigned i = 0; i < threads_.size(); ++i) make_ready(i);
   pause();
@@ -169,9 +168,8 @@ uint64_t Device::exchange(uint32_t mask, uint64_t value, unsigned source, Site s
   }
   if (all) {
     uint64_t values[kWarpSize] = {};
-    for (unsigned other = 0; other < kWarpSize; ++other) {
+    for (unsigned other = 0; other < kWarpSize; ++other)
       if ((mask >> other & 1) != 0) values[other] = threads_[start + threads_[start + other].source % kWarpSize].value;
-    }
     for (unsigned other = 0; other < kWarpSize; ++other) {
       if ((mask >> other & 1) == 0) continue;
       threads_[start + other].value = values[other];
@@ -193,10 +191,9 @@ void Device::refuse_if_stuck() const {
 
 void Device::check_guards() const {
   for (const auto& [tag, memory] : shared_) {
-    for (size_t i = 0; i < kGuardBytes; ++i) {
+    for (size_t i = 0; i < kGuardBytes; ++i)
       if (memory[i] != kGuard || memory[memory.size() - 1 - i] != kGuard)
         refuse("a write beside shared memory" + place());
-    }
   }
 }
 
@@ -235,9 +232,8 @@ void Device::run_block(dim3 block) {
 
 void Device::run(dim3 grid, dim3 block, const std::function<void()>& body) {
   const uint64_t count = uint64_t{block.x} * block.y * block.z, blocks = uint64_t{grid.x} * grid.y * grid.z;
-  if (count == 0 || count > 1024 || blocks == 0 || grid.x > 0x7FFFFFFF || grid.y > 65535 || grid.z > 65535) {
+  if (count == 0 || count > 1024 || blocks == 0 || grid.x > 0x7FFFFFFF || grid.y > 65535 || grid.z > 65535)
     refuse("no GPU takes this grid or block");
-  }
   body_ = &body;
   gridDim = grid;
   blockDim = block;

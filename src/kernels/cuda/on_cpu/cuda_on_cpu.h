@@ -32,7 +32,9 @@ struct dim3 {
 // Another type than the toolkit's, so that a launcher compiled here and the same launcher compiled by nvcc are two
 // functions and may be linked into one program.
 namespace cuda_on_cpu {
+
 struct Stream;
+
 }
 using cudaStream_t = cuda_on_cpu::Stream*;
 
@@ -82,9 +84,8 @@ unsigned lane();
 template <class T>
 T shuffle(uint32_t mask, T value, int source, int width, Site site) {
   static_assert(sizeof(T) <= sizeof(uint64_t));
-  if (width <= 0 || width > static_cast<int>(kWarpSize) || (width & (width - 1)) != 0) {
+  if (width <= 0 || width > static_cast<int>(kWarpSize) || (width & (width - 1)) != 0)
     fail("shuffle width is no power of 2 up to 32", site);
-  }
   const unsigned own = lane(), start = own / static_cast<unsigned>(width) * static_cast<unsigned>(width);
   const bool inside = source >= 0 && source < width;
   uint64_t bits = 0;
