@@ -10,8 +10,8 @@
 namespace jointtuner::bench {
 namespace {
 
-// A key below autograd and above the backends that LibTorch leaves to others: operators arrive here as autograd sends
-// them on, in forward and in backward.
+/// A key below autograd and above the backends that LibTorch leaves to others: operators arrive here as autograd sends
+/// them on, in forward and in backward.
 constexpr auto kKey = c10::DispatchKey::Fake;
 
 ByteCounter* counting = nullptr;

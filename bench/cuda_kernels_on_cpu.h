@@ -1,4 +1,5 @@
-// The CUDA kernels' own sources as the operators' CPU kernels (src/kernels/cuda/on_cpu/cuda_on_cpu.h), to count what they move.
+// The CUDA kernels' own sources as the operators' CPU kernels (src/kernels/cuda/on_cpu/cuda_on_cpu.h), to count what
+// they move.
 #pragma once
 #include <torch/library.h>
 

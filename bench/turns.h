@@ -1,7 +1,6 @@
-#pragma once
 // Times of alternatives on a machine that is not quiet: each is timed once a round, the rounds go in turns, and ratios
 // are taken within a round, so that a slow spell meets all of them.
-
+#pragma once
 #include <algorithm>
 #include <array>
 #include <cstddef>

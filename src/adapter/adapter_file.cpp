@@ -85,16 +85,14 @@ class MetadataReader {
 
 void check_format(const Safetensors& file, const fs::path& path) {
   const auto format = file.metadata.find("format");
-  if (format == file.metadata.end() || format->second != kFormat) {
+  if (format == file.metadata.end() || format->second != kFormat)
     throw Error(fmt::format("{}: expected an adapter file (metadata format \"{}\"), found {}", path.string(), kFormat,
                             format == file.metadata.end() ? "safetensors without it" : "\"" + format->second + "\""));
-  }
   const auto version = file.metadata.find("version");
-  if (version == file.metadata.end() || version->second != kVersion) {
+  if (version == file.metadata.end() || version->second != kVersion)
     throw Error(
         fmt::format("{}: expected version {} of the adapter format, found \"{}\"; use a jointtuner of its version",
                     path.string(), kVersion, version == file.metadata.end() ? "" : version->second));
-  }
 }
 
 AdapterMetadata metadata_of(const Safetensors& file, const fs::path& path) {
@@ -125,10 +123,9 @@ AdapterMetadata metadata_of(const Safetensors& file, const fs::path& path) {
 std::pair<std::string, std::string> split_key(const std::string& key, const fs::path& path) {
   const size_t dot = key.rfind('.');
   const std::string role = dot == std::string::npos ? "" : key.substr(dot + 1);
-  if (role != kDown && role != kUp && role != kGate) {
+  if (role != kDown && role != kUp && role != kGate)
     throw Error(
         fmt::format("{}: tensor {}: expected a name ending in .{}, .{} or .{}", path.string(), key, kDown, kUp, kGate));
-  }
   return {key.substr(0, dot), role};
 }
 
@@ -157,19 +154,17 @@ void check_complete(const AdapterFile& file) {
     for (const std::string& role : {kDown, kUp})
       if (!roles[site].contains(role))
         throw Error(fmt::format("{}: tensor {}.{} is missing", file.path.string(), site, role));
-    if (roles[site].contains(kGate) != file.metadata.gated) {
+    if (roles[site].contains(kGate) != file.metadata.gated)
       throw Error(fmt::format("{}: tensor {}.{} {}, although the metadata says gated {}", file.path.string(), site,
                               kGate, file.metadata.gated ? "is missing" : "is there", file.metadata.gated));
-    }
   }
 }
 
 AdapterFile checked(Safetensors&& contents, const fs::path& path) {
   AdapterFile file{path, metadata_of(contents, path), std::move(contents.tensors)};
-  if (file.metadata.rank < 1) {
+  if (file.metadata.rank < 1)
     throw Error(
         fmt::format("{}: metadata entry \"rank\": expected at least 1, found {}", path.string(), file.metadata.rank));
-  }
   for (const auto& [key, tensor] : file.tensors) check_tensor(key, tensor, file.metadata, path);
   check_complete(file);
   return file;
@@ -203,10 +198,9 @@ void check_same_sites(const AdapterFile& file, const std::vector<Site>& sites) {
 }  // namespace
 
 void save_adapter(const fs::path& path, const AdapterSet& adapters, const AdapterMetadata& metadata) {
-  if (metadata.rank != adapters.rank() || metadata.gated != adapters.gated()) {
+  if (metadata.rank != adapters.rank() || metadata.gated != adapters.gated())
     throw Error(fmt::format("{}: metadata says rank {}, gated {}; the adapters have rank {}, gated {}", path.string(),
                             metadata.rank, metadata.gated, adapters.rank(), adapters.gated()));
-  }
   if (const std::string offender = adapters.first_non_finite(); !offender.empty())
     throw Error(fmt::format("{}: not written: {} holds a NaN or an infinity", path.string(), offender));
   Safetensors file;
@@ -228,12 +222,11 @@ AdapterFile load_adapter_header(const fs::path& path) { return checked(load_safe
 AdapterSet match_adapter(const AdapterFile& file, const std::vector<Site>& sites, const std::string& denoiser_sha256,
                          at::Device device) {
   const AdapterMetadata& metadata = file.metadata;
-  if (!metadata.denoiser_sha256.empty() && metadata.denoiser_sha256 != denoiser_sha256) {
+  if (!metadata.denoiser_sha256.empty() && metadata.denoiser_sha256 != denoiser_sha256)
     throw Error(
         fmt::format("{}: was trained on another backbone (family {}, denoiser SHA-256 {}) than this bundle's (denoiser "
                     "SHA-256 {})",
                     file.path.string(), metadata.family, metadata.denoiser_sha256, denoiser_sha256));
-  }
   check_same_sites(file, sites);
   std::map<std::string, Tensor> tensors(file.tensors.begin(), file.tensors.end());
   AdapterSet adapters(sites, metadata.rank, metadata.gated, device);

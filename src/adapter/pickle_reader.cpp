@@ -238,10 +238,9 @@ class Machine {
   /// Executes one instruction; false at the end.
   bool step(uint8_t instruction) {
     if (instruction == kStop) return false;
-    if (!step_data(instruction) && !step_structure(instruction)) {
+    if (!step_data(instruction) && !step_structure(instruction))
       refuse(fmt::format("has the instruction 0x{:02x} at byte {}, which a list of tensors does not need", instruction,
                          position_ - 1));
-    }
     return true;
   }
 

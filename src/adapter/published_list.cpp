@@ -42,12 +42,11 @@ void check_is_zip(const fs::path& path) {
     throw Error(fmt::format("{}: expected a published adapter list (.pt)", path.string()));
   const std::string start = first_bytes(path, kLegacyMagic.size());
   if (start.starts_with(kZipMagic)) return;
-  if (start == kLegacyMagic) {
+  if (start == kLegacyMagic)
     throw Error(
         fmt::format("{0}: is in torch.save's format before PyTorch 1.6, which is not read; convert it with Python: "
                     "torch.save(torch.load(\"{0}\", weights_only=True), \"new.pt\")",
                     path.string()));
-  }
   throw Error(fmt::format("{}: expected a file of torch.save (a zip archive), found something else", path.string()));
 }
 
@@ -103,10 +102,9 @@ Tensor read_storage(Archive& archive, const PickledTensor& tensor, const fs::pat
   const std::string record = "data/" + tensor.storage;
   const size_t expected = static_cast<size_t>(tensor.storage_elements) * c10::elementSize(tensor.dtype);
   const size_t found = archive.size(record);
-  if (found != expected) {
+  if (found != expected)
     throw Error(fmt::format("{}: damaged: expected {} bytes in its record {}, found {}", path.string(), expected,
                             record, found));
-  }
   Tensor storage = at::empty({tensor.storage_elements}, at::TensorOptions().dtype(tensor.dtype));
   archive.read(record, storage.mutable_data_ptr(), expected);
   return storage;
@@ -141,10 +139,9 @@ void write_archive(const fs::path& path, const std::vector<Tensor>& tensors) {
 std::vector<Tensor> load_published_list(const fs::path& path) {
   check_is_zip(path);
   Archive archive(path);
-  if (archive.contains("byteorder") && archive.text("byteorder") != "little") {
+  if (archive.contains("byteorder") && archive.text("byteorder") != "little")
     throw Error(
         fmt::format("{}: expected little-endian numbers, found \"{}\"", path.string(), archive.text("byteorder")));
-  }
   const auto described = read_pickled_list(archive.text("data.pkl"), path.string());
   std::map<std::pair<std::string, at::ScalarType>, Tensor> storages;
   std::vector<Tensor> tensors;
@@ -153,10 +150,9 @@ std::vector<Tensor> load_published_list(const fs::path& path) {
     Tensor& storage = storages[{one.storage, one.dtype}];
     if (!storage.defined()) storage = read_storage(archive, one, path);
     tensors.push_back(storage.as_strided(one.sizes, one.strides, one.offset).to(at::kFloat, false, true).contiguous());
-    if (!at::isfinite(tensors.back()).all().item<bool>()) {
+    if (!at::isfinite(tensors.back()).all().item<bool>())
       throw Error(fmt::format("{}: tensor {} of the list, {}, holds a NaN or an infinity", path.string(), i,
                               shape_text(one.sizes)));
-    }
   }
   return tensors;
 }
@@ -165,16 +161,14 @@ AdapterSet match_published_list(const std::vector<Tensor>& tensors, const std::v
                                 const fs::path& path, at::Device device) {
   const bool gated = tensors.size() != 2 * sites.size();
   const size_t each = gated ? 3 : 2;
-  if (sites.empty() || tensors.size() != each * sites.size()) {
+  if (sites.empty() || tensors.size() != each * sites.size())
     throw Error(fmt::format(
         "{}: expected {} tensors, three a site (lora_up, lora_down, lora_gate), for the backbone's {} sites, "
         "found {}: it belongs to another backbone",
         path.string(), 3 * sites.size(), sites.size(), tensors.size()));
-  }
-  if (tensors[0].dim() != 2) {
+  if (tensors[0].dim() != 2)
     throw Error(fmt::format("{}: expected a matrix [M,R] as first tensor (lora_up of {}), found shape {}",
                             path.string(), sites[0].path, shape_text(tensors[0].sizes())));
-  }
   const int64_t rank = tensors[0].size(1);
   for (size_t i = 0; i < sites.size(); ++i) {
     const std::string where = fmt::format("{}: tensor {}, {}", path.string(), each * i, sites[i].path);

@@ -18,17 +18,16 @@ namespace jointtuner::backbone {
 
 namespace {
 
-// Bytes [n,H,W,3] of pixels [n,3,H,W].
+/// Bytes [n,H,W,3] of pixels [n,3,H,W].
 Tensor bytes_of(const Tensor& pixels) {
   return pixels.mul(0.5).add_(0.5).clamp_(0, 1).mul_(255).round_().to(at::kByte).permute({0, 2, 3, 1});
 }
 
 void check_tile(const char* name, int64_t tile_px, const LatentsManifest& latents, double overlap) {
   const int64_t tile = tile_px / latents.spatial_compression;
-  if (tile_px > 0 && tile_step(tile, overlap) == 0) {
+  if (tile_px > 0 && tile_step(tile, overlap) == 0)
     throw Error(fmt::format("autoencoder: {} {} is {} latents, too few for an overlap of {}. Choose larger tiles.",
                             name, tile_px, tile, overlap));
-  }
 }
 
 void check_options(const AutoencoderOptions& options, const LatentsManifest& latents) {
@@ -51,7 +50,7 @@ std::unique_ptr<AutoencoderKind> kind_of(const Bundle& bundle, at::Device device
                           bundle.path().string(), kind));
 }
 
-// Memory can run out outside of the model too, where clips are copied and results allocated.
+/// Memory can run out outside of the model too, where clips are copied and results allocated.
 template <class Work>
 auto with_memory_errors(const char* what, const Work& work) {
   try {
@@ -85,7 +84,7 @@ struct Autoencoder::Impl {
     check_options(options, latents);
   }
 
-  // The sizes of the clips that the latents decode to.
+  /// The sizes of the clips that the latents decode to.
   struct Clips {
     int64_t count = 0, frames = 0, height = 0, width = 0;
   };
@@ -97,7 +96,7 @@ struct Autoencoder::Impl {
     return {scaled.size(0), kind->decoded_frames(scaled.size(2)), scaled.size(3) * factor, scaled.size(4) * factor};
   }
 
-  // take(b, frame, pixels [n,3,H,W]) gets the frames of clip b from `frame` on.
+  /// take(b, frame, pixels [n,3,H,W]) gets the frames of clip b from `frame` on.
   void decode(const Tensor& scaled, const AutoencoderOptions& bounds,
               const std::function<void(int64_t, int64_t, const Tensor&)>& take) const {
     for (int64_t b = 0; b < scaled.size(0); ++b)
@@ -124,10 +123,9 @@ bool Autoencoder::slices_frames() const { return impl_->kind->slices_frames(); }
 Posterior Autoencoder::encode(const Tensor& clip) const {
   check_shape(clip, {-1, 3, -1, -1}, "clip [F,3,H,W]");
   const int64_t factor = impl_->latents.spatial_compression;
-  if (clip.numel() == 0 || clip.size(2) % factor != 0 || clip.size(3) % factor != 0) {
+  if (clip.numel() == 0 || clip.size(2) % factor != 0 || clip.size(3) % factor != 0)
     throw Error(fmt::format("clip {}: height and width must be multiples of {} above 0. Choose another size.",
                             shape_text(clip.sizes()), factor));
-  }
   return with_memory_errors("encoding", [&] {
     const int64_t frames = impl_->kind->encoded_frames(clip.size(0));
     const std::vector<int64_t> shape{frames, impl_->latents.channels, clip.size(2) / factor, clip.size(3) / factor};

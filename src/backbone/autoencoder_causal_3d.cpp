@@ -26,7 +26,7 @@ std::vector<MethodSignature> signatures(const std::string& name, const ChunkRule
   return result;
 }
 
-// "9" or "9 or 17": the numbers next to `frames` that the rule can cut.
+/// "9" or "9 or 17": the numbers next to `frames` that the rule can cut.
 std::string nearest_lengths(const ChunkRule& rule, int64_t frames) {
   const auto fits = [&](int64_t n) { return !chunk_lengths(rule, n).empty(); };
   int64_t below = frames, above = frames;
@@ -39,8 +39,8 @@ std::string nearest_lengths(const ChunkRule& rule, int64_t frames) {
   return text;
 }
 
-// What later chunks need of earlier ones, tile by tile. Where a clip has several tiles and the device is not the CPU,
-// it waits on the host: the device holds one tile's.
+/// What later chunks need of earlier ones, tile by tile. Where a clip has several tiles and the device is not the CPU,
+/// it waits on the host: the device holds one tile's.
 class Caches {
  public:
   Caches(size_t tiles, at::Device device) : device_(device), caches_(tiles) {}
@@ -69,15 +69,15 @@ struct Chunk {
   bool last = false;
 };
 
-// One direction, "encode" or "decode": the methods <name>_first_N and <name>_next. They are compiled when they are
-// first used, for a process needs two or three of the nine and each takes a while.
+/// One direction, "encode" or "decode": the methods <name>_first_N and <name>_next. They are compiled when they are
+/// first used, for a process needs two or three of the nine and each takes a while.
 class ChunkMethods {
  public:
   // Keeps a reference to `module`.
   ChunkMethods(const FrozenModule& module, std::string name, ChunkRule rule, at::Device device)
       : module_(module), name_(std::move(name)), rule_(std::move(rule)), device_(device) {}
 
-  // The chunks of a clip. Throws Error, naming the nearest number of frames that can be cut, where this one cannot.
+  /// The chunks of a clip. Throws Error, naming the nearest number of frames that can be cut, where this one cannot.
   std::vector<Chunk> chunks(int64_t frames) const {
     std::vector<Chunk> result;
     int64_t start = 0;
@@ -85,15 +85,14 @@ class ChunkMethods {
       result.push_back({start, length, start + length == frames});
       start += length;
     }
-    if (result.empty()) {
+    if (result.empty())
       throw Error(
           fmt::format("autoencoder: it cannot {} a clip of {} {}frames, the nearest is {}. Choose another length.",
                       name_, frames, name_ == "decode" ? "latent " : "", nearest_lengths(rule_, frames)));
-    }
     return result;
   }
 
-  // Runs [1,*,n,*,*], one chunk of one tile, and replaces the tile's cache.
+  /// Runs [1,*,n,*,*], one chunk of one tile, and replaces the tile's cache.
   std::vector<Tensor> run(const Chunk& chunk, size_t tile, Tensor part, Caches& caches) const {
     FrozenMethod::Values arguments{{std::move(part)}};
     if (chunk.start > 0) arguments.list = caches.taken(tile);
@@ -197,25 +196,24 @@ class AutoencoderCausal3d final : public AutoencoderKind {
     return all;
   }
 
-  // A tile of [1,C,n,H,W], whose sides are `factor` times as many as the tile's latents.
+  /// A tile of [1,C,n,H,W], whose sides are `factor` times as many as the tile's latents.
   static Tensor part_of(const Tensor& chunk, const Tile& tile, int64_t factor) {
     return chunk.narrow(3, tile.y * factor, tile.height * factor)
         .narrow(4, tile.x * factor, tile.width * factor)
         .contiguous();
   }
 
-  // Those of a decoded chunk's frames [1,3,n,H,W] that the clip has. A decoder which doubles an even number of frames
-  // alike makes t frames of the first latent frame too, where the clip has one: the last of them, for each frame is
-  // computed from earlier ones only. (diffusers returns all of them, e.g. 16 frames of the latents of 13.)
+  /// Those of a decoded chunk's frames [1,3,n,H,W] that the clip has. A decoder which doubles an even number of frames
+  /// alike makes t frames of the first latent frame too, where the clip has one: the last of them, for each frame is
+  /// computed from earlier ones only. (diffusers returns all of them, e.g. 16 frames of the latents of 13.)
   Tensor of_the_clip(const Tensor& pixels, const Chunk& chunk) const {
     const int64_t all = chunk.frames * latents_.temporal_compression;
     const int64_t wanted = chunk.start == 0 ? all - latents_.temporal_compression + 1 : all;
-    if (pixels.size(2) != wanted && pixels.size(2) != all) {
+    if (pixels.size(2) != wanted && pixels.size(2) != all)
       throw Error(
           fmt::format("autoencoder: {} latent frames were decoded to {} frames, expected {}. Export the bundle "
                       "again.",
                       chunk.frames, pixels.size(2), wanted));
-    }
     return pixels.narrow(2, pixels.size(2) - wanted, wanted);
   }
 

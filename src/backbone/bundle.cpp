@@ -22,7 +22,7 @@ namespace {
 
 constexpr const char* kManifestName = "bundle.json";
 
-// Folder that remembers which files were found good, or empty without a home folder.
+/// Folder that remembers which files were found good, or empty without a home folder.
 fs::path memory_folder() {
   if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache)
     return fs::path(cache) / "jointtuner" / "verified";
@@ -31,7 +31,7 @@ fs::path memory_folder() {
   return {};
 }
 
-// Identity of a file's present contents without reading them: any write, truncation or replacement changes it.
+/// Identity of a file's present contents without reading them: any write, truncation or replacement changes it.
 std::string identity(const fs::path& file, const struct stat& status) {
   return fmt::format("{}\n{} {} {} {}.{:09} {}.{:09}\n", fs::absolute(file).lexically_normal().string(), status.st_dev,
                      status.st_ino, status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec,
@@ -43,7 +43,7 @@ bool is_remembered(const fs::path& note, const std::string& text) {
   return fs::is_regular_file(note, none) && read_file(note) == text;
 }
 
-// Forgetting costs one more hashing later, so a read-only home is no reason to stop.
+/// Forgetting costs one more hashing later, so a read-only home is no reason to stop.
 void remember(const fs::path& note, const std::string& text) {
   try {
     make_folder(note.parent_path());
@@ -56,16 +56,14 @@ void remember(const fs::path& note, const std::string& text) {
 void check_file(const fs::path& folder, const std::string& name, const FileManifest& expected, Verify verify) {
   const fs::path file = folder / name;
   struct stat status{};
-  if (::stat(file.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) {
+  if (::stat(file.c_str(), &status) != 0 || !S_ISREG(status.st_mode))
     throw Error(fmt::format("{}: missing ({}), but {} lists it. Restore the file or export the bundle again.",
                             file.string(), errno ? std::strerror(errno) : "not a file", kManifestName));
-  }
-  if (status.st_size != expected.bytes) {
+  if (status.st_size != expected.bytes)
     throw Error(fmt::format(
         "{}: has {} bytes, expected {}: the file is truncated or another one. Restore it or export the bundle "
         "again.",
         file.string(), status.st_size, expected.bytes));
-  }
   if (verify == Verify::sizes) return;
   const std::string text = identity(file, status) + expected.sha256 + "\n";
   const fs::path memory = memory_folder();
@@ -73,12 +71,11 @@ void check_file(const fs::path& folder, const std::string& name, const FileManif
       memory.empty() ? fs::path() : memory / sha256_hex(fs::absolute(file).lexically_normal().string());
   if (verify == Verify::changed && !note.empty() && is_remembered(note, text)) return;
   const std::string found = sha256_file(file);
-  if (found != expected.sha256) {
+  if (found != expected.sha256)
     throw Error(fmt::format(
         "{}: has SHA-256 {}, expected {}: the file is damaged or was changed. Restore it or export the bundle "
         "again.",
         file.string(), found, expected.sha256));
-  }
   if (!note.empty()) remember(note, text);
 }
 
@@ -88,24 +85,21 @@ Bundle Bundle::open(const fs::path& given, Verify verify) {
   const bool skeleton = given.filename() == kSkeletonName;  // asked for as such (skeleton.h)
   const fs::path path = skeleton ? given.parent_path() : given;
   std::error_code none;
-  if (!fs::is_directory(path, none)) {
+  if (!fs::is_directory(path, none))
     throw Error(
         fmt::format("{}: no such folder; expected a bundle. Write one with scripts/export_backbone.sh DIFFUSERS_DIR {}",
                     path.string(), path.string()));
-  }
-  if (!skeleton && is_skeleton(path)) {
+  if (!skeleton && is_skeleton(path))
     throw Error(
         fmt::format("{}: a skeleton: it has the shapes of a backbone and no weights, so that `jointtuner check` can "
                     "forecast memory, and cannot be used otherwise. Export the real model with "
                     "scripts/export_backbone.sh.",
                     path.string()));
-  }
   const fs::path manifest = path / (skeleton ? kSkeletonName : kManifestName);
-  if (!fs::is_regular_file(manifest, none)) {
+  if (!fs::is_regular_file(manifest, none))
     throw Error(fmt::format(
         "{}: no {} in it, so it is not a bundle. Write one with scripts/export_backbone.sh DIFFUSERS_DIR BUNDLE",
         path.string(), kManifestName));
-  }
   Bundle bundle;
   bundle.path_ = path;
   bundle.manifest_ = parse_manifest(read_file(manifest), manifest.string());

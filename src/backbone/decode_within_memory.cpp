@@ -15,7 +15,7 @@ namespace jointtuner::backbone {
 
 namespace {
 
-// The next smaller bounds, none when the tiles cannot be made smaller.
+/// The next smaller bounds, none when the tiles cannot be made smaller.
 std::optional<AutoencoderOptions> smaller(const Autoencoder& autoencoder, const Tensor& latents,
                                           AutoencoderOptions options) {
   if (autoencoder.slices_frames() && options.slice_frames > 1 && latents.size(2) > 1) {
@@ -52,13 +52,12 @@ DecodedClip decode_within_memory(const Autoencoder& autoencoder, const Tensor& l
     }
     const bool slices = autoencoder.slices_frames();
     const auto next = smaller(autoencoder, latents, bounds);
-    if (!next) {
+    if (!next)
       throw OutOfMemory(fmt::format(
           "decoding latents {} on {} ran out of memory in {}, and smaller tiles do not help: {}. Close other "
           "programs that use its memory, or decode the saved latents on another device with jointtuner "
           "decode --device.",
           shape_text(latents.sizes()), autoencoder.device().str(), bounds_text(bounds, slices), failure));
-    }
     log_warning(fmt::format("decoding ran out of memory in {}; trying again in {} ({})", bounds_text(bounds, slices),
                             bounds_text(*next, slices), failure));
     bounds = *next;

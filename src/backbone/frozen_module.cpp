@@ -61,7 +61,7 @@ bool is_out_of_memory(const std::exception& error) {
 
 namespace {
 
-// A file mapped copy-on-write, shared by the storages that point into it.
+/// A file mapped copy-on-write, shared by the storages that point into it.
 class MappedFile {
  public:
   explicit MappedFile(const fs::path& path) {
@@ -91,7 +91,7 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-// Reads the archive's small records from the mapping.
+/// Reads the archive's small records from the mapping.
 class MappedReader : public caffe2::serialize::ReadAdapterInterface {
  public:
   explicit MappedReader(std::shared_ptr<MappedFile> file) : file_(std::move(file)) {}
@@ -107,9 +107,9 @@ class MappedReader : public caffe2::serialize::ReadAdapterInterface {
   std::shared_ptr<MappedFile> file_;
 };
 
-// All tensor records of one pickle archive ("data", "constants") as storages inside the mapping, so that unpickling
-// copies nothing. A record that is not aligned (a file written by another tool) is left to the unpickler, which copies
-// it.
+/// All tensor records of one pickle archive ("data", "constants") as storages inside the mapping, so that unpickling
+/// copies nothing. A record that is not aligned (a file written by another tool) is left to the unpickler, which copies
+/// it.
 std::shared_ptr<jit::DeserializationStorageContext> mapped_storages(caffe2::serialize::PyTorchStreamReader& reader,
                                                                     const std::shared_ptr<MappedFile>& file,
                                                                     const std::string& archive) {
@@ -129,8 +129,8 @@ std::shared_ptr<jit::DeserializationStorageContext> mapped_storages(caffe2::seri
   return storages;
 }
 
-// The archive keeps the source of class a.b.C in the record code/a/b.py, and `qualifier` is a.b. A class not in the
-// archive: null.
+/// The archive keeps the source of class a.b.C in the record code/a/b.py, and `qualifier` is a.b. A class not in the
+/// archive: null.
 std::shared_ptr<jit::Source> find_source(caffe2::serialize::PyTorchStreamReader& reader, const std::string& qualifier) {
   std::string record = "code/" + qualifier;
   std::replace(record.begin(), record.end(), '.', '/');
@@ -140,8 +140,8 @@ std::shared_ptr<jit::Source> find_source(caffe2::serialize::PyTorchStreamReader&
   return std::make_shared<jit::Source>(std::string(static_cast<const char*>(data.get()), bytes), record, 1);
 }
 
-// What torch::jit::load does (ScriptModuleDeserializer::deserialize of LibTorch), with the tensors left in the mapped
-// file and without the debug records, whose parsing costs more than the code's.
+/// What torch::jit::load does (ScriptModuleDeserializer::deserialize of LibTorch), with the tensors left in the mapped
+/// file and without the debug records, whose parsing costs more than the code's.
 jit::Module load_module(const std::shared_ptr<MappedFile>& file) {
   caffe2::serialize::PyTorchStreamReader reader(std::make_shared<MappedReader>(file));
   reader.setShouldLoadDebugSymbol(false);
@@ -189,17 +189,15 @@ void freeze_and_move(const jit::Module& module, at::Device device) {
 
 void check_method(const jit::Module& module, const MethodSignature& wanted, const fs::path& file) {
   const auto method = module.find_method(wanted.name);
-  if (!method) {
+  if (!method)
     throw Error(
         fmt::format("{}: has no method `{}`. It is not the file that the exporter wrote: export the bundle again.",
                     file.string(), wanted.name));
-  }
   const size_t arguments = method->num_inputs() - 1;
-  if (arguments != wanted.arguments) {
+  if (arguments != wanted.arguments)
     throw Error(fmt::format(
         "{}: method `{}` takes {} arguments, expected {}. Export the bundle again with this version's exporter.",
         file.string(), wanted.name, arguments, wanted.arguments));
-  }
 }
 
 }  // namespace
@@ -227,7 +225,7 @@ FrozenModule::FrozenModule(FrozenModule&&) noexcept = default;
 FrozenModule& FrozenModule::operator=(FrozenModule&&) noexcept = default;
 
 struct FrozenMethod::Impl {
-  std::string name;  // of file and method, for messages
+  std::string name;  ///< of file and method, for messages
   jit::Module module;
   jit::Code code;
 };
@@ -260,7 +258,7 @@ FrozenMethod::Values values_of(const at::IValue& result) {
   return values;
 }
 
-// "[1, 4, 3, 8, 8], a list of 64"
+/// "[1, 4, 3, 8, 8], a list of 64"
 std::string shapes_text(const std::vector<std::string>& shapes, std::optional<size_t> list) {
   std::string text = fmt::format("{}", fmt::join(shapes, ", "));
   return list ? text + fmt::format(", a list of {}", *list) : text;

@@ -69,7 +69,7 @@ PositionalManifest parse_positional(ManifestObject positional) {
   return result;
 }
 
-// The inputs that a denoiser with these positions takes.
+/// The inputs that a denoiser with these positions takes.
 std::vector<std::string> roles_of(const PositionalManifest& positional) {
   std::vector<std::string> roles = {"latents", "timestep", "prompt_embedding"};
   if (std::holds_alternative<Sincos3d>(positional)) roles.push_back("positional_table");
@@ -80,13 +80,11 @@ std::vector<std::string> roles_of(const PositionalManifest& positional) {
 void check_inputs(const ManifestObject& denoiser, const DenoiserManifest& manifest) {
   static const std::vector<std::string> known = {"latents",          "timestep", "prompt_embedding",
                                                  "positional_table", "rope_cos", "rope_sin"};
-  for (const std::string& input : manifest.inputs) {
-    if (std::find(known.begin(), known.end(), input) == known.end()) {
+  for (const std::string& input : manifest.inputs)
+    if (std::find(known.begin(), known.end(), input) == known.end())
       throw Error(
           fmt::format("{}: `{}`: unknown input role `{}`; this version knows {}. The bundle needs a newer jointtuner.",
                       denoiser.where(), denoiser.path_of("inputs"), input, fmt::join(known, ", ")));
-    }
-  }
   auto sorted = manifest.inputs, wanted = roles_of(manifest.positional);
   std::sort(sorted.begin(), sorted.end());
   std::sort(wanted.begin(), wanted.end());
@@ -233,17 +231,16 @@ PreferredManifest parse_preferred(ManifestObject preferred) {
   return result;
 }
 
-// Before all else, so that a bundle of another version is told by its version and not by the fields that it lacks.
+/// Before all else, so that a bundle of another version is told by its version and not by the fields that it lacks.
 void check_version(ManifestObject& bundle) {
   const std::string format = bundle.text("format");
   if (format != "jointtuner-bundle") bundle.fail("format", "\"jointtuner-bundle\"", format);
   const int64_t version = bundle.integer("version", 0, kLarge);
-  if (version != kBundleVersion) {
+  if (version != kBundleVersion)
     throw Error(fmt::format(
         "{}: bundle format version {}, but this jointtuner reads version {} only. Export the bundle again with "
         "this jointtuner's scripts/export_backbone.sh{}.",
         bundle.where(), version, kBundleVersion, version > kBundleVersion ? " or use a newer jointtuner" : ""));
-  }
 }
 
 void check_consistency(const Manifest& manifest, std::string_view where) {
@@ -256,10 +253,9 @@ void check_consistency(const Manifest& manifest, std::string_view where) {
     throw Error(
         fmt::format("{}: `{}` names {}, which is not listed under `files`. {}", where, field, file, kExportAgain));
   }
-  if (manifest.denoiser.in_channels != manifest.latents.channels) {
+  if (manifest.denoiser.in_channels != manifest.latents.channels)
     throw Error(fmt::format("{}: `denoiser.in_channels` is {} but `latents.channels` is {}; they must be equal. {}",
                             where, manifest.denoiser.in_channels, manifest.latents.channels, kExportAgain));
-  }
 }
 
 }  // namespace

@@ -58,7 +58,7 @@ Tensor token_table(const AxisTables& tables, const TokenGrid& grid, const std::a
   return at::cat(parts, 3).flatten(0, 2);
 }
 
-// diffusers' own operations, in its order and dtypes: float32 positions, float64 frequencies and angles.
+/// diffusers' own operations, in its order and dtypes: float32 positions, float64 frequencies and angles.
 Tensor sincos(const Tensor& position, int64_t width) {
   Tensor exponent = at::arange(width / 2, at::TensorOptions().dtype(at::kDouble));
   exponent /= static_cast<double>(width) / 2.0;

@@ -17,7 +17,7 @@ namespace {
 
 constexpr int64_t kRows = -2, kColumns = -1;  // dimensions
 
-// b's first rows (columns) fade in where a's last fade out: a_i (1 - i/n) + b_i i/n.
+/// b's first rows (columns) fade in where a's last fade out: a_i (1 - i/n) + b_i i/n.
 void blend_into(const Tensor& a, Tensor& b, int64_t extent, int64_t dim) {
   extent = std::min({a.size(dim), b.size(dim), extent});
   if (extent == 0) return;
@@ -29,10 +29,9 @@ void blend_into(const Tensor& a, Tensor& b, int64_t extent, int64_t dim) {
 }
 
 void check_sides(const Tensor& result, int64_t height, int64_t width) {
-  if (result.size(kRows) != height || result.size(kColumns) != width) {
+  if (result.size(kRows) != height || result.size(kColumns) != width)
     throw Error(fmt::format("autoencoder: expected {} x {} for a tile or frame, found {}. Export the bundle again.",
                             height, width, shape_text(result.sizes())));
-  }
 }
 
 }  // namespace
@@ -49,10 +48,9 @@ Tiling::Tiling(int64_t height, int64_t width, int64_t tile, double overlap) : ti
     return;
   }
   step_ = tile_step(tile, overlap);
-  if (step_ == 0) {
+  if (step_ == 0)
     throw Error(fmt::format(
         "autoencoder: tiles {} latents wide are too small for an overlap of {}. Choose larger tiles.", tile, overlap));
-  }
   rows_ = spans(height, tile, step_);
   columns_ = spans(width, tile, step_);
 }

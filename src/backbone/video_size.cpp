@@ -12,7 +12,7 @@
 namespace jointtuner::backbone {
 namespace {
 
-// Sides a backbone takes: multiples of `multiple` up to `most`.
+/// Sides a backbone takes: multiples of `multiple` up to `most`.
 struct SideRule {
   int64_t multiple = 1;
   int64_t most = std::numeric_limits<int64_t>::max();

@@ -31,10 +31,9 @@ int64_t parse_bytes(std::string_view text, std::string_view where) {
   std::transform(unit.begin(), unit.end(), unit.begin(), [](unsigned char c) { return std::tolower(c); });
   const auto known = std::find_if(kUnits.begin(), kUnits.end(), [&](const auto& one) { return one.first == unit; });
   const double bytes = known == kUnits.end() || code != std::errc() ? 0 : number * known->second;
-  if (!(bytes >= 1 && bytes <= kMost)) {
+  if (!(bytes >= 1 && bytes <= kMost))
     throw UsageError(
         fmt::format("{}: expected an amount of memory such as 24GiB, 24GB or 24000MiB, found \"{}\"", where, text));
-  }
   return std::llround(bytes);
 }
 

@@ -10,7 +10,7 @@ namespace {
 
 struct Architecture {
   int64_t number = 0;
-  bool machine_code = true, ptx = true, alone = false;  // alone: no other capability
+  bool machine_code = true, ptx = true, alone = false;  ///< alone: no other capability
 };
 
 Architecture parsed(std::string_view text) {

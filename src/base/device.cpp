@@ -26,12 +26,11 @@ c10::Device parse_device(std::string_view text) {
   } else if (text != "cuda") {
     throw UsageError(fmt::format("device '{}': expected auto, cpu, cuda or cuda:N", text));
   }
-  if (cards == 0) {
+  if (cards == 0)
     throw UsageError(
         fmt::format("device '{}': no CUDA device is usable here (no card, no driver, or a program built without "
                     "-DJOINTTUNER_CUDA=ON); use --device cpu",
                     text));
-  }
   if (index >= cards)
     throw UsageError(fmt::format("device '{}': this machine has {} CUDA device(s), numbered from 0", text, cards));
   return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};

@@ -48,7 +48,7 @@ struct Entry {
 };
 
 struct Header {
-  std::vector<Entry> entries;  // by offset
+  std::vector<Entry> entries;  ///< by offset
   std::map<std::string, std::string> metadata;
   uint64_t data_offset = 0;
 };
@@ -69,10 +69,9 @@ Entry parse_entry(const std::string& name, const json& value) {
   }
   entry.begin = value.at("data_offsets").at(0).get<uint64_t>();
   entry.end = value.at("data_offsets").at(1).get<uint64_t>();
-  if (entry.end < entry.begin || entry.end - entry.begin != bytes) {
+  if (entry.end < entry.begin || entry.end - entry.begin != bytes)
     throw Error(fmt::format("tensor '{}' {} needs {} bytes, its offsets give {}..{}", name, shape_text(entry.sizes),
                             bytes, entry.begin, entry.end));
-  }
   return entry;
 }
 
@@ -87,17 +86,14 @@ Header parse_header(const json& root, uint64_t data_bytes) {
     return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
   });
   uint64_t position = 0;
-  for (const Entry& entry : header.entries) {
-    if (entry.begin != position) {
+  for (const Entry& entry : header.entries)
+    if (entry.begin != position)
       throw Error(fmt::format("tensor '{}' begins at byte {}, expected {} (overlap or hole)", entry.name, entry.begin,
                               position));
-    }
-    position = entry.end;
-  }
-  if (position != data_bytes) {
+  position = entry.end;
+  if (position != data_bytes)
     throw Error(
         fmt::format("the header describes {} bytes of tensors, the file holds {} (truncated?)", position, data_bytes));
-  }
   return header;
 }
 

@@ -1,6 +1,5 @@
 // One function a subcommand: it describes its options to `app` and sets what runs once they are parsed.
 #pragma once
-
 namespace CLI {
 
 class App;

@@ -25,8 +25,7 @@ enum ExitCode { kDone = 0, kFailed = 1, kUsage = 2, kInterrupted = 130 };
 
 constexpr const char* kAbout =
     "Customizes a frozen text-to-video model: tunes small gated adapters on pictures of a subject and clips of a "
-    "motion "
-    "in one run, then samples videos of that subject doing that motion.";
+    "motion in one run, then samples videos of that subject doing that motion.";
 constexpr const char* kExamples =
     "Examples:\n"
     "  jointtuner check  --config configs/zeroscope_joint.json\n"

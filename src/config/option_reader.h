@@ -1,6 +1,5 @@
 // Fills options structs from JSON by their field lists. Private to the config module.
 #pragma once
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -88,11 +87,10 @@ class OptionReader {
   /// Where only some words are allowed, anything but text is told which.
   template <class T, class Limit>
   void check_type(const Json& json, const T&, const std::string& path, const Limit& limit) const {
-    if constexpr (std::is_same_v<T, std::string> && std::is_same_v<Limit, Choices>) {
+    if constexpr (std::is_same_v<T, std::string> && std::is_same_v<Limit, Choices>)
       if (!json.is_string())
         fail(path,
              fmt::format("expected one of {}, in double quotes; found {}", list_text(limit.names), found_text(json)));
-    }
   }
 
   template <class T, class Limit>

@@ -1,6 +1,5 @@
 // JSON and JSON schema of options structs, from their field lists. Private to the config module.
 #pragma once
-
 #include <fmt/format.h>
 
 #include <cmath>

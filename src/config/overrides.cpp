@@ -35,14 +35,12 @@ std::optional<size_t> index_of(const std::string& part) {
 /// The element of `list` with that index, made when it is the one after the last.
 Json& element(Json& list, const std::string& part, const std::string& at, std::string_view text) {
   const auto index = index_of(part);
-  if (!index) {
+  if (!index)
     throw UsageError(fmt::format("--set {}: {} is a list, so an index from 0 to {} must follow, found \"{}\"", text, at,
                                  list.size(), part));
-  }
-  if (*index > list.size()) {
+  if (*index > list.size())
     throw UsageError(fmt::format("--set {}: {} has {} element(s), so there is no index {}; {} appends", text, at,
                                  list.size(), *index, list.size()));
-  }
   if (*index == list.size()) list.push_back(nullptr);
   return list[*index];
 }
@@ -74,10 +72,9 @@ Override apply_override(nlohmann::ordered_json& json, std::string_view text) {
     throw UsageError(fmt::format("--set {}: expected path=value, for example --set train.steps=500", text));
   const std::string path(text.substr(0, equals));
   const auto parts = parts_of(path);
-  if (std::any_of(parts.begin(), parts.end(), [](const std::string& part) { return part.empty(); })) {
+  if (std::any_of(parts.begin(), parts.end(), [](const std::string& part) { return part.empty(); }))
     throw UsageError(
         fmt::format("--set {}: the path \"{}\" has an empty part; expected keys joined by dots", text, path));
-  }
   const Json value = value_of(text.substr(equals + 1), text);
   Json* place = &json;
   std::string at = "the config";

@@ -51,10 +51,9 @@ void validate_data(const data::DataOptions& data, const Rules& rules) {
     rules.require(data.images[i].start_s == 0, fmt::format("data.images.{}.start_s", i),
                   fmt::format("expected 0, found {}: a picture has no time", data.images[i].start_s));
   }
-  for (size_t i = 0; i < data.videos.size(); ++i) {
+  for (size_t i = 0; i < data.videos.size(); ++i)
     rules.require(!data.videos[i].path.empty(), fmt::format("data.videos.{}.path", i),
                   "expected a file or folder, found \"\"");
-  }
 }
 
 void validate_train(const train::TrainOptions& train, const Rules& rules) {
@@ -67,10 +66,9 @@ void validate_train(const train::TrainOptions& train, const Rules& rules) {
 
 void validate_sample(const sample::SampleOptions& sample, const Rules& rules) {
   std::set<int64_t> seen;
-  for (const int64_t seed : sample.seeds) {
+  for (const int64_t seed : sample.seeds)
     rules.require(seen.insert(seed).second, "sample.seeds",
                   fmt::format("{} occurs twice; the same seed gives the same video", seed));
-  }
   rules.require(sample.eta == 0 || sample.sampler != "dpmpp_2m", "sample.eta",
                 fmt::format("expected 0 with the sampler dpmpp_2m, which draws no noise, found {}", sample.eta));
   const bool prior = sample.noise_prior_strength > 0;

@@ -15,7 +15,7 @@ namespace jointtuner::data {
 namespace fs = std::filesystem;
 namespace {
 
-// Changes whenever the meaning of a stored tensor does: picking, fitting, layout.
+/// Changes whenever the meaning of a stored tensor does: picking, fitting, layout.
 constexpr const char* kFormat = "jointtuner-cache-1";
 
 std::string variable(const char* name) {
@@ -23,7 +23,7 @@ std::string variable(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-// Of the values: the file format itself would not notice a changed byte in them.
+/// Of the values: the file format itself would not notice a changed byte in them.
 std::string values_hash(const NamedTensors& tensors) {
   Sha256 hash;
   for (const auto& [name, tensor] : tensors)
@@ -77,11 +77,10 @@ std::string cache_key_hash(const CacheKey& key) {
 TensorCache::TensorCache(fs::path folder) : folder_(std::move(folder)) {
   std::error_code failure;
   fs::create_directories(folder_, failure);
-  if (failure) {
+  if (failure)
     throw Error(
         fmt::format("{}: this folder for cached latents cannot be made: {}; set data.cache to one that can be written",
                     folder_.string(), failure.message()));
-  }
 }
 
 fs::path TensorCache::file_of(const CacheKey& key) const {
@@ -120,11 +119,10 @@ CacheKey LatentCache::key(const Item& item, const Draw& draw) const {
                          {"width", fmt::format("{}", options_.width)},
                          {"resize", options_.resize},
                          {"flip", draw.flip ? "1" : "0"}});
-  if (is_video) {
+  if (is_video)
     key.insert(key.end(), {{"frames", fmt::format("{}", options_.frames)},
                            {"fps", fmt::format("{}", options_.fps)},
                            {"start_s", fmt::format("{}", item.clip_starts_s.at(static_cast<size_t>(draw.clip)))}});
-  }
   if (options_.encode_tile > 0) key.emplace_back("encode_tile", fmt::format("{}", options_.encode_tile));
   return key;
 }

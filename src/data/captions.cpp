@@ -9,7 +9,7 @@ namespace jointtuner::data {
 namespace fs = std::filesystem;
 namespace {
 
-// Well-formed UTF-8 (RFC 3629), without the control characters that no text has: then it is not a text file.
+/// Well-formed UTF-8 (RFC 3629), without the control characters that no text has: then it is not a text file.
 bool is_text(std::string_view bytes) {
   size_t at = 0;
   while (at < bytes.size()) {
@@ -56,18 +56,15 @@ std::string clean_caption(std::string_view text, std::string_view where) {
 std::string caption_of(const fs::path& media, const std::string& given) {
   const fs::path file = caption_file(media);
   const bool has_file = fs::exists(file);
-  if (!given.empty()) {
-    if (has_file) {
+  if (!given.empty())
+    if (has_file)
       throw Error(fmt::format(
           "{}: it has two captions: {} beside it, and its source's \"caption\" in the config; remove one of them",
           media.string(), file.filename().string()));
-    }
-    return clean_caption(given, "the config's \"caption\" for " + media.string());
-  }
-  if (!has_file) {
+  return clean_caption(given, "the config's \"caption\" for " + media.string());
+  if (!has_file)
     throw Error(fmt::format("{}: no caption found: write one into {}, or give its source a \"caption\" in the config",
                             media.string(), file.string()));
-  }
   return clean_caption(read_file(file), file.string());
 }
 

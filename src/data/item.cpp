@@ -26,13 +26,13 @@ bool is_passed_over(const fs::path& path) {
   return name.starts_with(".") || name == "Thumbs.db" || name == "desktop.ini";
 }
 
-// One file that a source names, or the reason why it cannot be used.
+/// One file that a source names, or the reason why it cannot be used.
 struct Candidate {
   fs::path path;
   std::string problem;
 };
 
-// Captions without media, and folders, come with a problem.
+/// Captions without media, and folders, come with a problem.
 std::vector<Candidate> files_of_folder(const fs::path& folder) {
   std::vector<Candidate> candidates;
   std::map<fs::path, bool> captions;  // file -> has media
@@ -55,13 +55,11 @@ std::vector<Candidate> files_of_folder(const fs::path& folder) {
   for (const Candidate& candidate : candidates)
     if (const auto caption = captions.find(caption_file(candidate.path)); caption != captions.end())
       caption->second = true;
-  for (const auto& [caption, has_media] : captions) {
-    if (!has_media) {
+  for (const auto& [caption, has_media] : captions)
+    if (!has_media)
       candidates.push_back(
           {caption, fmt::format("{}: a caption without its picture or video; put {}.* beside it, or remove it",
                                 caption.string(), caption.stem().string())});
-    }
-  }
   std::sort(candidates.begin(), candidates.end(),
             [](const Candidate& a, const Candidate& b) { return a.path < b.path; });
   return candidates;
@@ -72,17 +70,15 @@ std::vector<Candidate> files_of(const SourceOptions& source, Kind kind) {
   const std::string field = fmt::format("data.{}s", kind_name(kind));
   if (source.path.empty())
     throw UsageError(fmt::format("{}: a source has an empty \"path\"; give a file or a folder", field));
-  if (!fs::exists(path)) {
+  if (!fs::exists(path))
     throw Error(fmt::format("{}: {}: no such file or folder; check the path (it is taken from {})", field,
                             path.string(), fs::current_path().string()));
-  }
   if (!fs::is_directory(path)) return {{path, ""}};
   std::vector<Candidate> candidates = files_of_folder(path);
-  if (candidates.empty()) {
+  if (candidates.empty())
     throw Error(
         fmt::format("{}: {}: this folder is empty; put {}s into it, each with its caption in a .txt of the same name",
                     field, path.string(), kind_name(kind)));
-  }
   return candidates;
 }
 
@@ -96,10 +92,9 @@ std::vector<double> clip_starts(double start_s, double last_s, int64_t count) {
 void complete_video(Item& item, const DataOptions& options) {
   const media::ClipRequest clip{.start_s = item.start_s, .fps = options.fps, .frames = options.frames};
   const media::VideoInfo info = media::probe_video(item.path);
-  if (info.stamps_from_rate) {
+  if (info.stamps_from_rate)
     log_warning(fmt::format("{}: it carries no time stamps; its frames are taken to follow each other at {:g} fps",
                             item.path.string(), info.mean_fps));
-  }
   item.source_size = info.size;
   item.duration_s = info.duration_s;
   media::picked_times_s(item.path, clip);  // throws when it is too short
@@ -163,11 +158,10 @@ int64_t Listing::image_count() const {
 int64_t Listing::video_count() const { return static_cast<int64_t>(items.size()) - image_count(); }
 
 Listing list_items(const DataOptions& options) {
-  if (options.images.empty() && options.videos.empty()) {
+  if (options.images.empty() && options.videos.empty())
     throw UsageError(
         "data: no images and no videos; give data.images, data.videos or both, e.g. \"images\": [{\"path\": "
         "\"photos\"}]");
-  }
   Listing listing;
   for (const SourceOptions& source : options.images) add_source(listing, source, Kind::image, options);
   for (const SourceOptions& source : options.videos) add_source(listing, source, Kind::video, options);

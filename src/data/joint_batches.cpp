@@ -19,11 +19,10 @@ at::Tensor permutation(uint64_t seed, int64_t epoch, int64_t count) {
 
 JointBatches::JointBatches(const std::vector<Item>& items, uint64_t seed, int64_t batch, double image_flip)
     : seed_(seed), batch_(batch), image_flip_(image_flip) {
-  if (items.empty() || batch < 1 || !(image_flip >= 0 && image_flip <= 1)) {
+  if (items.empty() || batch < 1 || !(image_flip >= 0 && image_flip <= 1))
     throw Error(fmt::format(
         "batches need at least 1 item, a batch of at least 1 and image_flip in [0, 1]; found {}, {} and {:g}",
         items.size(), batch, image_flip));
-  }
   for (const Item& item : items) items_.push_back({item.kind, static_cast<int64_t>(item.clip_starts_s.size())});
 }
 

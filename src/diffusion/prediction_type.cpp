@@ -20,12 +20,10 @@ std::string name(PredictionType type) { return type == PredictionType::epsilon ?
 Conversion conversion(PredictionType type, double alpha_cumprod) {
   const double signal = std::sqrt(alpha_cumprod), spread = std::sqrt(1 - alpha_cumprod);
   if (type == PredictionType::v) return {signal, -spread, spread, signal};
-  if (signal == 0) {
+  if (signal == 0)
     throw Error(
         "epsilon prediction says nothing about x0 at a timestep of pure noise: a schedule rescaled to zero terminal "
-        "SNR needs v "
-        "prediction, or another timestep spacing");
-  }
+        "SNR needs v prediction, or another timestep spacing");
   return {1 / signal, -spread / signal, 0, 1};
 }
 

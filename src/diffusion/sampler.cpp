@@ -23,10 +23,9 @@ using kernels::StepResult;
 void check_prediction(const Tensor& prediction, const Tensor& latents, const char* which, int64_t timestep) {
   if (!prediction.defined())
     throw Error(fmt::format("sampling: the denoiser gave no {} prediction at timestep {}", which, timestep));
-  if (prediction.sizes() != latents.sizes()) {
+  if (prediction.sizes() != latents.sizes())
     throw Error(fmt::format("sampling: expected a {} prediction like the latents {}, found {} at timestep {}", which,
                             shape_text(latents.sizes()), shape_text(prediction.sizes()), timestep));
-  }
 }
 
 GuidedPrediction predict(const Denoise& denoise, const Tensor& latents, int64_t timestep,
@@ -269,10 +268,9 @@ Tensor invert_ddim(const NoiseSchedule& schedule, const Denoise& denoise, const 
 Tensor noise_prior(const Tensor& inverted, const Tensor& noise, double strength) {
   if (!(strength >= 0 && strength <= 1))
     throw Error(fmt::format("noise prior: expected a strength from 0 to 1, found {}", strength));
-  if (inverted.sizes() != noise.sizes() || inverted.scalar_type() != noise.scalar_type()) {
+  if (inverted.sizes() != noise.sizes() || inverted.scalar_type() != noise.scalar_type())
     throw Error(fmt::format("noise prior: expected inverted latents and noise of one shape and dtype, found {} and {}",
                             shape_text(inverted.sizes()), shape_text(noise.sizes())));
-  }
   return inverted * std::sqrt(strength) + noise * std::sqrt(1 - strength);
 }
 

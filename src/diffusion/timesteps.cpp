@@ -43,12 +43,11 @@ void check_steps(const NoiseSchedule& schedule, int64_t steps) {
 
 std::vector<int64_t> checked(const NoiseSchedule& schedule, std::vector<int64_t> timesteps) {
   const auto [low, high] = std::minmax_element(timesteps.begin(), timesteps.end());
-  if (*low < 0 || *high >= schedule.train_timesteps()) {
+  if (*low < 0 || *high >= schedule.train_timesteps())
     throw Error(fmt::format(
         "sampling: {} steps with {} spacing and offset {} reach timestep {}, outside 0 .. {}: take fewer steps",
         timesteps.size(), schedule.constants().timestep_spacing, schedule.constants().steps_offset,
         *low < 0 ? *low : *high, schedule.train_timesteps() - 1));
-  }
   return timesteps;
 }
 
@@ -81,10 +80,9 @@ std::vector<int64_t> ddim_inversion_timesteps(const NoiseSchedule& schedule, int
 }
 
 int64_t shifted_timestep(int64_t timestep, double shift, int64_t train_timesteps) {
-  if (timestep < 0 || timestep >= train_timesteps || !(shift > 0)) {
+  if (timestep < 0 || timestep >= train_timesteps || !(shift > 0))
     throw Error(fmt::format("timestep shift: expected a timestep in 0 .. {} and a shift above 0, found {} and {}",
                             train_timesteps - 1, timestep, shift));
-  }
   if (shift == 1) return timestep;
   const double count = static_cast<double>(train_timesteps), x = (static_cast<double>(timestep) + 0.5) / count;
   return static_cast<int64_t>(count * shift * x / (1 + (shift - 1) * x));  // below count, since x < 1

@@ -44,8 +44,8 @@ train::PreparedData clip_data(const backbone::Manifest& manifest) {
 }
 
 struct Trained {
-  Tensor losses;    // [steps]
-  Tensor adapters;  // flat, on the CPU
+  Tensor losses;    ///< [steps]
+  Tensor adapters;  ///< flat, on the CPU
 };
 
 Trained trained(const backbone::Bundle& bundle, at::Device device, bool checkpointed) {

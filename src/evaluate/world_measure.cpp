@@ -34,11 +34,11 @@ void check_video(const Tensor& video) {
   }
 }
 
-// [F,32,32]
+/// [F,32,32]
 Tensor cover_of(const Tensor& video) { return ((video.amax(1) - .45) / .35).clamp(0, 1); }
 
 struct Moments {
-  double area, low;  // area / r^2; the centroid's y / r (x is 0 by symmetry)
+  double area, low;  ///< area / r^2; the centroid's y / r (x is 0 by symmetry)
 };
 
 Moments moments(std::string_view shape) {
@@ -57,7 +57,7 @@ Moments moments(std::string_view shape) {
   return all.at(shape);
 }
 
-// Where a sprite of that shape is drawn for these moments: [F,3].
+/// Where a sprite of that shape is drawn for these moments: [F,3].
 Tensor fitted(std::string_view shape, const Tensor& track) {
   const auto [area, low] = moments(shape);
   const Tensor radius = track.select(1, 2) * std::sqrt(std::numbers::pi / area);
@@ -76,7 +76,7 @@ Tensor table(const std::vector<Colour>& colours) {
   return result;
 }
 
-// [N] index of the nearest colour for pixels [N,3].
+/// [N] index of the nearest colour for pixels [N,3].
 Tensor nearest(const Tensor& pixels, const std::vector<Colour>& colours) {
   return (pixels.unsqueeze(1) - table(colours).unsqueeze(0)).square().sum(2).argmin(1);
 }
@@ -85,10 +85,10 @@ std::string_view nearest_name(const Tensor& pixel, const std::vector<Colour>& co
   return colours[static_cast<size_t>(nearest(pixel.view({1, 3}), colours).item<int64_t>())].name;
 }
 
-// [N,3] of the pixels where mask [F,32,32] is set.
+/// [N,3] of the pixels where mask [F,32,32] is set.
 Tensor pixels_where(const Tensor& video, const Tensor& mask) { return video.permute({0, 2, 3, 1}).index({mask}); }
 
-// [N,3]: pixels of the ground, none of them beside the sprite, where a blend with it may look like another ground.
+/// [N,3]: pixels of the ground, none of them beside the sprite, where a blend with it may look like another ground.
 Tensor ground_of(const Tensor& video, const Tensor& cover) {
   return pixels_where(video, at::max_pool2d(cover.unsqueeze(1), {3, 3}, {1, 1}, {1, 1}).squeeze(1) == 0);
 }
@@ -110,7 +110,7 @@ int64_t whole_frames(const Tensor& cover) {
   return count;
 }
 
-// The texture and colours that explain the sprite's core with the least difference.
+/// The texture and colours that explain the sprite's core with the least difference.
 std::optional<Subject> subject_of(const Tensor& video, const Tensor& cover, std::string_view shape,
                                   const Tensor& track) {
   std::optional<Subject> best;
@@ -152,7 +152,7 @@ std::set<std::string_view> colours_of(const std::vector<Subject>& subjects) {
   return names;
 }
 
-// Share of the pixels [N,3] whose nearest colour's name passes.
+/// Share of the pixels [N,3] whose nearest colour's name passes.
 template <typename Passes>
 double share(const Tensor& pixels, const std::vector<Colour>& colours, const Passes& passes) {
   if (pixels.size(0) == 0) return 0;
@@ -211,11 +211,10 @@ Measured measure(const Tensor& video) {
   for (const std::string_view motion : motions())
     result.motion_distance_px[std::string(motion)] = motion_distance_px(track, motion);
   const Tensor seen = track.select(1, 0).isnan().logical_not();
-  if (seen.sum().item<int64_t>() >= kFewestFrames) {
+  if (seen.sum().item<int64_t>() >= kFewestFrames)
     result.motion = std::min_element(result.motion_distance_px.begin(), result.motion_distance_px.end(),
                                      [](const auto& a, const auto& b) { return a.second < b.second; })
                         ->first;
-  }
   if (const Tensor ground = ground_of(video, cover); ground.size(0) > 0)
     result.background = nearest_name(std::get<0>(ground.median(0)), backgrounds());
   if (!seen.any().item<bool>()) return result;
@@ -248,11 +247,10 @@ Scores scores(const Tensor& video, const Asked& asked) {
   result.motion = std::exp(-distance * distance);
 
   const Tensor seen = track.select(1, 0).isnan().logical_not();
-  if (seen.any().item<bool>()) {
+  if (seen.any().item<bool>())
     result.appearance =
         appearance_of(video.index({seen}), cover.index({seen}), track.index({seen}), asked.subject, asked.background) /
         frames;
-  }
   const Tensor ground = ground_of(video, cover);
   result.text = share(ground, backgrounds(), [&](std::string_view name) { return name == asked.background; });
   const std::set<std::string_view> own{asked.subject.first, asked.subject.second};

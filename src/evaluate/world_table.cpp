@@ -21,7 +21,7 @@ using nlohmann::json;
 struct Truth {
   fs::path path;
   json prompts;
-  Asked common;  // the references
+  Asked common;  ///< the references
 };
 
 Subject subject_of(const json& value) {
@@ -43,10 +43,9 @@ Truth load_truth(const fs::path& path) {
 
 Asked asked_of(const Truth& truth, const std::string& prompt) {
   const auto entry = truth.prompts.find(prompt);
-  if (entry == truth.prompts.end()) {
+  if (entry == truth.prompts.end())
     throw Error(fmt::format("{}: does not say what the prompt \"{}\" asks for; add it to \"prompts\"",
                             truth.path.string(), prompt));
-  }
   try {
     Asked asked = truth.common;
     asked.subject = subject_of(entry->at("subject"));
@@ -59,13 +58,12 @@ Asked asked_of(const Truth& truth, const std::string& prompt) {
   }
 }
 
-// float32 [F,3,32,32] in 0..1
+/// float32 [F,3,32,32] in 0..1
 Tensor frames_of(const fs::path& path) {
   const media::VideoInfo info = media::probe_video(path);
-  if (info.size.width_px != kSize_px || info.size.height_px != kSize_px) {
+  if (info.size.width_px != kSize_px || info.size.height_px != kSize_px)
     throw Error(fmt::format("{}: a video of the sprite world has {}x{} pixels, found {}x{}", path.string(), kSize_px,
                             kSize_px, info.size.width_px, info.size.height_px));
-  }
   const Tensor frames = media::read_clip(path, {.start_s = 0, .fps = info.mean_fps, .frames = info.frames});
   return frames.permute({0, 3, 1, 2}).to(at::kFloat).contiguous() / 255;
 }

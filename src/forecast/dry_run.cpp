@@ -17,7 +17,7 @@ constexpr uint8_t kPriority = 255;  // above LibTorch's own
 
 int64_t in_blocks(int64_t bytes) { return (bytes + kBlock - 1) / kBlock * kBlock; }
 
-// Gives storages without memory; a storage's context is its size.
+/// Gives storages without memory; a storage's context is its size.
 class CountingMeta final : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t bytes) override {
@@ -49,7 +49,7 @@ CountingMeta& counting() {
 
 std::atomic<bool> running = false;
 
-// The right to count: one at a time.
+/// The right to count: one at a time.
 struct Turn {
   Turn() {
     if (running.exchange(true))

@@ -19,7 +19,7 @@ struct Step {
   std::string settings, cost;
 };
 
-// Changes `work`, or says that it has nothing (more) to change.
+/// Changes `work`, or says that it has nothing (more) to change.
 using Lever = std::function<std::optional<Step>(Work& work)>;
 
 std::optional<Step> accumulate(Work& work) {
@@ -59,7 +59,7 @@ bool takes(const backbone::Manifest& manifest, const backbone::VideoSize& size) 
   }
 }
 
-// About half as many as `frames`; 0 if there is no smaller number that the backbone takes at its preferred size.
+/// About half as many as `frames`; 0 if there is no smaller number that the backbone takes at its preferred size.
 int64_t fewer(const backbone::Manifest& manifest, int64_t frames) {
   for (int64_t less = (frames - 1) / 2 + 1; less > 0 && less < frames; --less)
     if (takes(manifest, {less, manifest.preferred.height, manifest.preferred.width})) return less;
@@ -75,7 +75,7 @@ Lever fewer_frames(const backbone::Manifest& manifest, const char* option, int64
   };
 }
 
-// Tiles of half the side, as decode_within_memory halves them.
+/// Tiles of half the side, as decode_within_memory halves them.
 Lever smaller_tiles(const backbone::Manifest& manifest, const char* option, int64_t& (*tile)(Work&), int64_t side) {
   return [&manifest, option, tile, side](Work& work) -> std::optional<Step> {
     const int64_t factor = manifest.latents.spatial_compression;

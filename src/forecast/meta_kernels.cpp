@@ -25,7 +25,7 @@ using at::Tensor;
 using MaybeTensor = std::optional<Tensor>;
 using Three = std::tuple<Tensor, Tensor, Tensor>;
 
-// The values that come back from `meta` are zeros.
+/// The values that come back from `meta` are zeros.
 Tensor& copied(Tensor& self, const Tensor& source, bool /*non_blocking*/) {
   if (!self.is_meta()) self.zero_();
   return self;
@@ -42,7 +42,7 @@ Tensor where(const Tensor& condition, const Tensor& yes, const Tensor& no) {
   return at::empty(shape, condition.options().dtype(at::result_type(yes, no)));
 }
 
-// As oneDNN and cuDNN lay out a result: channels last where the input's are.
+/// As oneDNN and cuDNN lay out a result: channels last where the input's are.
 Tensor result_of_convolution(const Tensor& x, const Tensor& weight, c10::SymIntArrayRef stride,
                              c10::SymIntArrayRef padding, c10::SymIntArrayRef dilation) {
   std::vector<int64_t> shape{x.size(0), weight.size(0)};
@@ -62,15 +62,16 @@ Tensor convolution(const Tensor& given, const Tensor& weight, const MaybeTensor&
   return result_of_convolution(x, weight, stride, padding, dilation);
 }
 
-// ConvParams::use_mkldnn of LibTorch's Convolution.cpp: small convolutions are its own.
+/// ConvParams::use_mkldnn of LibTorch's Convolution.cpp: small convolutions are its own.
 bool is_by_onednn(const Tensor& x, const Tensor& weight) {
   constexpr int64_t kSmall = 20480;
   return x.size(0) > 1 || weight.size(1) < x.size(1) || (weight.size(-1) > 3 && weight.size(-2) > 3) ||
          x.size(1) * x.size(2) * x.size(3) > kSmall;
 }
 
-// Holds for a while, besides: where oneDNN computes and the channels do not come last, the input in blocks of channels
-// and then the result, before and while it is laid out as asked; else the kernel's inputs for each place of the result.
+/// Holds for a while, besides: where oneDNN computes and the channels do not come last, the input in blocks of channels
+/// and then the result, before and while it is laid out as asked; else the kernel's inputs for each place of the
+/// result.
 Tensor convolution_on_cpu(const Tensor& given, const Tensor& weight, const MaybeTensor& bias,
                           c10::SymIntArrayRef stride, c10::SymIntArrayRef padding, c10::SymIntArrayRef dilation,
                           bool transposed, c10::SymIntArrayRef output_padding, c10::SymInt groups) {
@@ -101,7 +102,7 @@ Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index) {
   return at::empty(shape, x.options());
 }
 
-// Statistics of half types are kept in fp32 where the affine parameters are (CPU) or always (CUDA): a number a row.
+/// Statistics of half types are kept in fp32 where the affine parameters are (CPU) or always (CUDA): a number a row.
 at::TensorOptions statistics(const Tensor& x) {
   return x.options().dtype(x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
 }
@@ -112,7 +113,7 @@ Three native_group_norm(const Tensor& x, const MaybeTensor& /*weight*/, const Ma
   return {at::empty_like(x), at::empty(shape, statistics(x)), at::empty(shape, statistics(x))};
 }
 
-// LibTorch takes channels last as they are on the CPU alone.
+/// LibTorch takes channels last as they are on the CPU alone.
 Tensor group_norm_on_cpu(const Tensor& x, int64_t groups, const MaybeTensor& weight, const MaybeTensor& bias,
                          double epsilon, bool /*cudnn*/) {
   const Tensor in_a_row = x.contiguous(x.suggest_memory_format());
@@ -145,21 +146,21 @@ Three layer_norm_backward(const Tensor& /*grad_output*/, const Tensor& x, c10::S
           wanted[2] ? at::empty_like(*bias) : Tensor()};
 }
 
-// LibTorch chooses a backend by looking at the device; on `meta` it would be the one with a matrix of tokens x tokens.
-// This operator stands for all fused ones: its output and its log-sum-exp are what each of them saves.
+/// LibTorch chooses a backend by looking at the device; on `meta` it would be the one with a matrix of tokens x tokens.
+/// This operator stands for all fused ones: its output and its log-sum-exp are what each of them saves.
 Tensor attention(const Tensor& query, const Tensor& key, const Tensor& value, const MaybeTensor& mask, double dropout,
                  bool causal, std::optional<double> scale, bool /*grouped*/) {
   return std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(query, key, value, dropout, causal, mask, scale));
 }
 
-// Flash attention of the CPU and of CUDA, and cuDNN's: the result is laid out as the query is.
+/// Flash attention of the CPU and of CUDA, and cuDNN's: the result is laid out as the query is.
 std::tuple<Tensor, Tensor> flash(const Tensor& query, const Tensor& /*key*/, const Tensor& /*value*/,
                                  double /*dropout*/, bool /*causal*/, const MaybeTensor& /*mask*/,
                                  std::optional<double> /*scale*/) {
   return {at::empty_like(query), at::empty({query.size(0), query.size(1), query.size(2)}, statistics(query))};
 }
 
-// The tiles of queries x keys that each thread of the CPU fills (FlashAttentionKernel.cpp).
+/// The tiles of queries x keys that each thread of the CPU fills (FlashAttentionKernel.cpp).
 struct Tiles {
   int64_t queries, keys;
 };
@@ -197,7 +198,7 @@ Three flash_backward_on_cpu(const Tensor& grad_output, const Tensor& query, cons
 
 int64_t rounded(int64_t number, int64_t multiple) { return (number + multiple - 1) / multiple * multiple; }
 
-// flash attention 2 (mha_bwd): the query's gradient and the rows' dot products, in fp32, of padded sizes.
+/// flash attention 2 (mha_bwd): the query's gradient and the rows' dot products, in fp32, of padded sizes.
 Three flash_backward_on_cuda(const Tensor& /*grad_output*/, const Tensor& query, const Tensor& key, const Tensor& value,
                              const Tensor& /*output*/, const Tensor& /*logsumexp*/, double /*dropout*/, bool /*causal*/,
                              const MaybeTensor& /*mask*/, std::optional<double> /*scale*/) {

@@ -4,7 +4,7 @@
 
 namespace jointtuner::forecast {
 
-// Holds the registrations; they end with it.
+/// Holds the registrations; they end with it.
 class MetaKernels {
  public:
   // for_cuda: attention and convolutions have the work space that they have on CUDA, else that on the CPU.

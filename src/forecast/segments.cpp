@@ -13,7 +13,7 @@ namespace {
 
 using inject::SegmentMemory;
 
-// Steps with all segments alike, and the bytes that are live after each segment's forward pass, of the last item.
+/// Steps with all segments alike, and the bytes that are live after each segment's forward pass, of the last item.
 struct Watched {
   Stage stage;
   std::vector<int64_t> live;
@@ -27,7 +27,7 @@ Watched watched(Training& training, SegmentMemory memory) {
   return found;
 }
 
-// Segments, those that save most by being recomputed first.
+/// Segments, those that save most by being recomputed first.
 std::vector<size_t> by_bytes_saved(const std::vector<int64_t>& kept, const std::vector<int64_t>& recomputed) {
   std::vector<int64_t> saved(kept.size());
   for (size_t i = 0; i < kept.size(); ++i) saved[i] = kept[i] - recomputed[i];

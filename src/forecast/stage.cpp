@@ -20,7 +20,7 @@ namespace {
 
 using at::Tensor;
 
-// Zeros of any size in the memory of one.
+/// Zeros of any size in the memory of one.
 Tensor zeros(const std::vector<int64_t>& shape) { return at::zeros({}, at::kFloat).expand(shape); }
 
 }  // namespace

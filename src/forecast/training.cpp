@@ -11,7 +11,7 @@ namespace {
 
 at::Tensor zeros(const std::vector<int64_t>& shape) { return at::zeros({}, at::kFloat).expand(shape); }
 
-// A picture and a clip of the run's sizes, those that it has.
+/// A picture and a clip of the run's sizes, those that it has.
 train::PreparedData largest_items(const backbone::Manifest& manifest, const data::DataOptions& options) {
   std::vector<data::Item> items;
   const auto add = [&items](data::Kind kind) { items.emplace_back().kind = kind; };

@@ -15,7 +15,7 @@
 
 namespace jointtuner::forecast {
 
-// The frozen denoiser with its adapters, and, where it trains, their gradients and the optimiser.
+/// The frozen denoiser with its adapters, and, where it trains, their gradients and the optimiser.
 struct Trained {
   Trained(const backbone::Bundle& bundle, const Work& work, const DryRun& run, bool training);
 
@@ -23,15 +23,15 @@ struct Trained {
   int64_t weights;
   adapter::AdapterSet adapters;
   std::optional<train::AdamW> optimizer;
-  int64_t state = 0;  // bytes of adapters, gradients and optimiser
+  int64_t state = 0;  ///< bytes of adapters, gradients and optimiser
 };
 
-// Optimiser steps as Trainer makes them, on a picture and a clip of the run's sizes.
+/// Optimiser steps as Trainer makes them, on a picture and a clip of the run's sizes.
 class Training {
  public:
   Training(const backbone::Bundle& bundle, const Work& work, c10::Device described);
 
-  // All steps, and what they took. Later calls may choose other segment memory.
+  /// All steps, and what they took. Later calls may choose other segment memory.
   Stage steps(const std::vector<inject::SegmentMemory>& segment_memory);
 
   inject::GraphProgram& program() { return trained_.program; }
@@ -45,7 +45,7 @@ class Training {
   const train::TrainingStep step_;
 };
 
-// `run`'s peak as a stage.
+/// `run`'s peak as a stage.
 Stage stage(const char* name, const DryRun& run, int64_t weights, int64_t adapters);
 
 }  // namespace jointtuner::forecast

@@ -47,15 +47,13 @@ void check_latents(const Tensor& latents, const backbone::DenoiserManifest& deno
   check_shape(latents, {-1, denoiser.in_channels, -1, -1, -1}, "latents [B,C,F,h,w]");
   const int64_t frames = latents.size(2), height = latents.size(3), width = latents.size(4);
   if (latents.numel() == 0) throw Error(fmt::format("latents are empty: {}", shape_text(latents.sizes())));
-  if (height % denoiser.height_multiple != 0 || width % denoiser.width_multiple != 0) {
+  if (height % denoiser.height_multiple != 0 || width % denoiser.width_multiple != 0)
     throw Error(fmt::format(
         "latents are {} high and {} wide; this denoiser takes multiples of {} and {}. Choose another video size.",
         height, width, denoiser.height_multiple, denoiser.width_multiple));
-  }
-  if (frames % denoiser.frames_multiple != 0) {
+  if (frames % denoiser.frames_multiple != 0)
     throw Error(fmt::format("latents have {} frames; this denoiser takes multiples of {}. Pad them in front.", frames,
                             denoiser.frames_multiple));
-  }
 }
 
 void check_inputs(const Tensor& latents, const Tensor& timestep, const Tensor& prompt_embedding,
@@ -110,12 +108,12 @@ struct GraphProgram::Impl {
     return *frozen_program;
   }
 
-  // latents [B,C,F,h,w] in the denoiser's layout, and its prediction back: the same exchange of two dimensions.
+  /// latents [B,C,F,h,w] in the denoiser's layout, and its prediction back: the same exchange of two dimensions.
   Tensor turned(const Tensor& tensor) const {
     return manifest.denoiser.layout == "BFCHW" ? tensor.transpose(1, 2) : tensor;
   }
 
-  // The tensor for one role of the denoiser's inputs.
+  /// The tensor for one role of the denoiser's inputs.
   Tensor argument(const std::string& role, const Tensor& latents, const Tensor& timestep,
                   const Tensor& prompt_embedding);
   Tensor position(const std::string& role, const Tensor& latents);
@@ -169,16 +167,14 @@ Tensor GraphProgram::Impl::position(const std::string& role, const Tensor& laten
 }
 
 void GraphProgram::Impl::check_adapters(const adapter::AdapterSet& adapters, const AdapterRun& how) const {
-  if (adapters.sites() != sites) {
+  if (adapters.sites() != sites)
     throw Error(fmt::format(
         "the adapters were made for other sites ({}) than this denoiser's ({}). Use the adapter with the backbone it "
         "was trained on.",
         adapters.size(), sites.size()));
-  }
-  if (adapters.gated() != options.gated) {
+  if (adapters.gated() != options.gated)
     throw Error(fmt::format("the adapters are {}gated, but the program was built for {}gated ones",
                             adapters.gated() ? "" : "un", options.gated ? "" : "un"));
-  }
   if (adapters.device() != device)
     throw Error(fmt::format("the adapters are on {}, the denoiser on {}", adapters.device().str(), device.str()));
   if (!(how.dropout >= 0 && how.dropout < 1))

@@ -95,8 +95,8 @@ class Rewriter {
     return entry->second;
   }
 
-  // Replaces the graph's aten::linear nodes whose weight belongs to a site. `prefix` is the module path of the graph's
-  // self.
+  /// Replaces the graph's aten::linear nodes whose weight belongs to a site. `prefix` is the module path of the graph's
+  /// self.
   void adapt(Graph& graph, const std::string& prefix, AddedValues& values, std::vector<AddedInput>& order) {
     const Value* self = graph.inputs()[0];
     std::vector<std::pair<Node*, size_t>> found;
@@ -137,7 +137,7 @@ class Rewriter {
     node->destroy();
   }
 
-  // Turns a call into a segment node with the callee's graph, inlined, canonical and adapted, as its subgraph.
+  /// Turns a call into a segment node with the callee's graph, inlined, canonical and adapted, as its subgraph.
   void make_segment(Node* call, Graph& graph, AddedValues& values, RewrittenGraph& result) {
     const std::string path = *backbone::attribute_path(call->input(0), graph.inputs()[0]);
     const std::shared_ptr<Graph> body = jit::tryToGraphFunction(call)->graph()->copy();
@@ -168,7 +168,7 @@ class Rewriter {
     call->destroy();
   }
 
-  // A tuple result becomes several outputs. Returns whether it was one.
+  /// A tuple result becomes several outputs. Returns whether it was one.
   bool flatten_output(Graph& body, const std::string& path) const {
     Value* output = body.outputs()[0];
     const bool is_tuple = output->type()->kind() == c10::TypeKind::TupleType;
@@ -197,7 +197,7 @@ class Rewriter {
   const jit::Module& wrapper_;
   const backbone::DenoiserManifest& denoiser_;
   const RewriteRequest& request_;
-  std::unordered_map<std::string, size_t> site_index_;  // full module path -> site
+  std::unordered_map<std::string, size_t> site_index_;  ///< full module path -> site
   std::vector<std::regex> patterns_;
   std::vector<bool> pattern_used_;
   std::set<size_t> adapted_;

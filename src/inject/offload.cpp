@@ -112,10 +112,9 @@ bool OffloadedInputs::takes(const Tensor& tensor) {
 }
 
 std::shared_ptr<OffloadedTensor> OffloadedInputs::offloaded(const Tensor& tensor) const {
-  for (const auto& inputs : segments_) {
+  for (const auto& inputs : segments_)
     for (const auto& input : inputs)
       if (input->is(tensor)) return input;
-  }
   return std::make_shared<OffloadedTensor>(host_, tensor);
 }
 

@@ -24,28 +24,28 @@ namespace jointtuner::inject {
 
 using at::Tensor;
 
-// The host memory of one program and the stream that fills and reads it. All copies run in the order of their calls, so
-// a buffer may be given back, and taken again, while a copy from it is still under way.
+/// The host memory of one program and the stream that fills and reads it. All copies run in the order of their calls,
+/// so a buffer may be given back, and taken again, while a copy from it is still under way.
 class HostMemory {
  public:
   explicit HostMemory(at::Device device) : device_(device) {}
 
   struct Buffer {
     int64_t size_bytes = 0;
-    Tensor bytes;  // undefined on meta
+    Tensor bytes;  ///< undefined on meta
   };
-  // The smallest free buffer that holds so many bytes, else a new one: allocating pinned memory takes milliseconds, so
-  // buffers are reused from run to run.
+  /// The smallest free buffer that holds so many bytes, else a new one: allocating pinned memory takes milliseconds, so
+  /// buffers are reused from run to run.
   Buffer take(int64_t bytes);
   void give_back(Buffer buffer);
-  // Of all buffers, in use or free.
+  /// Of all buffers, in use or free.
   int64_t allocated_bytes() const { return allocated_bytes_; }
 
-  // What tells that a copy is done; null when it was done at once.
+  /// What tells that a copy is done; null when it was done at once.
   using Done = std::unique_ptr<c10::Event>;
-  // Starts to.copy_(from), after all that the current stream holds by now. Both must live until wait().
+  /// Starts to.copy_(from), after all that the current stream holds by now. Both must live until wait().
   Done start_copy(const Tensor& to, const Tensor& from);
-  // What the current stream gets from now on runs after the copy.
+  /// What the current stream gets from now on runs after the copy.
   void wait(Done& done) const;
 
  private:
@@ -58,7 +58,7 @@ class HostMemory {
   std::optional<c10::Stream> copies_;
 };
 
-// A tensor that waits in host memory.
+/// A tensor that waits in host memory.
 class OffloadedTensor {
  public:
   // Starts the copy out and holds the tensor until release().
@@ -67,13 +67,13 @@ class OffloadedTensor {
   OffloadedTensor(const OffloadedTensor&) = delete;
   OffloadedTensor& operator=(const OffloadedTensor&) = delete;
 
-  // Lets the device's tensor go once it is copied.
+  /// Lets the device's tensor go once it is copied.
   void release();
-  // Starts the copy back unless the tensor is on the device.
+  /// Starts the copy back unless the tensor is on the device.
   void prefetch();
-  // The tensor, equal in values, sizes and strides. The next call copies it anew.
+  /// The tensor, equal in values, sizes and strides. The next call copies it anew.
   Tensor take();
-  // Whether it was made of this tensor, or of another view that is the same values at the same place.
+  /// Whether it was made of this tensor, or of another view that is the same values at the same place.
   bool is(const Tensor& tensor) const;
 
  private:
@@ -90,20 +90,20 @@ class OffloadedTensor {
   Tensor device_tensor_;
 };
 
-// The offloaded inputs of one run, in the order in which its segments ran. Not for several threads at a time.
+/// The offloaded inputs of one run, in the order in which its segments ran. Not for several threads at a time.
 class OffloadedInputs {
  public:
   explicit OffloadedInputs(std::shared_ptr<HostMemory> host) : host_(std::move(host)) {}
 
-  // Whether a segment's input is offloaded: a recorded activation. What needs no gradient (text states, the timestep's
-  // embedding, rotary tables) is one tensor for all segments, and a leaf (adapters, the user's latents) stays anyway;
-  // a view with gaps would not come back with the same strides.
+  /// Whether a segment's input is offloaded: a recorded activation. What needs no gradient (text states, the timestep's
+  /// embedding, rotary tables) is one tensor for all segments, and a leaf (adapters, the user's latents) stays anyway;
+  /// a view with gaps would not come back with the same strides.
   static bool takes(const Tensor& tensor);
 
-  // Copies the inputs of the next segment out, one that an earlier segment had too not again, and lets go of the last
-  // segment's. Returns what fetch() is to be called with.
+  /// Copies the inputs of the next segment out, one that an earlier segment had too not again, and lets go of the last
+  /// segment's. Returns what fetch() is to be called with.
   size_t park(const std::vector<Tensor>& inputs);
-  // The inputs of that segment, on the device, and starts to copy those of the segment before.
+  /// The inputs of that segment, on the device, and starts to copy those of the segment before.
   std::vector<Tensor> fetch(size_t segment);
 
  private:

@@ -30,16 +30,16 @@ struct Segment {
   size_t inputs;
 };
 
-// One run of a segment as backward needs it: the arguments, with gaps where the floating-point tensors go, which
-// autograd or host memory keeps.
+/// One run of a segment as backward needs it: the arguments, with gaps where the floating-point tensors go, which
+/// autograd or host memory keeps.
 struct SegmentCall : torch::CustomClassHolder {
   std::shared_ptr<const Segment> segment;
   c10::intrusive_ptr<SegmentRun> run;
   bool offload = false;
   jit::Stack arguments;
   std::vector<size_t> tensor_positions;
-  std::vector<size_t> offloaded;  // which of the tensors wait in host memory
-  size_t parked = 0;              // and under which number
+  std::vector<size_t> offloaded;  ///< which of the tensors wait in host memory
+  size_t parked = 0;              ///< and under which number
 
   jit::Stack stack(at::TensorList tensors) const {
     jit::Stack result = arguments;
@@ -55,7 +55,7 @@ variable_list as_tensors(const jit::Stack& stack) {
   return tensors;
 }
 
-// Moves what can wait in host memory there; the places in `tensors` are left empty.
+/// Moves what can wait in host memory there; the places in `tensors` are left empty.
 void offload(SegmentCall& call, variable_list& tensors) {
   variable_list inputs;
   for (size_t i = 0; i < tensors.size(); ++i) {
@@ -66,7 +66,7 @@ void offload(SegmentCall& call, variable_list& tensors) {
   call.parked = call.run->offloaded.park(inputs);
 }
 
-// The tensors of a call in backward: cut off from what was recorded, those that require a gradient as leaves.
+/// The tensors of a call in backward: cut off from what was recorded, those that require a gradient as leaves.
 variable_list detached(const SegmentCall& call, const variable_list& saved) {
   variable_list tensors;
   for (const Tensor& tensor : saved)
@@ -127,8 +127,8 @@ bool records_gradients(const jit::Stack& arguments) {
          });
 }
 
-// Runs the segment with recording. Each input passes an identity first, where the gradients of all its uses inside are
-// summed before they join those from outside, as the checkpoint does by its nature.
+/// Runs the segment with recording. Each input passes an identity first, where the gradients of all its uses inside are
+/// summed before they join those from outside, as the checkpoint does by its nature.
 void run_recording(const Segment& segment, jit::Stack& arguments) {
   for (at::IValue& value : arguments)
     if (value.isTensor() && value.toTensor().requires_grad()) value = value.toTensor().alias();

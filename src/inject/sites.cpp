@@ -17,8 +17,8 @@ namespace jit = torch::jit;
 
 namespace {
 
-// Python class of a traced module: the last part of the type's name (`___torch_mangle_N` is a part of its own, before
-// it).
+/// Python class of a traced module: the last part of the type's name (`___torch_mangle_N` is a part of its own, before
+/// it).
 std::string class_name(const jit::Module& module) { return module.type()->name()->name(); }
 
 std::string join(const std::string& path, const std::string& name) { return path.empty() ? name : path + "." + name; }
@@ -32,12 +32,12 @@ bool has_part(std::string_view path, const std::vector<std::string>& names) {
   }
 }
 
-// One rule's walk over the module tree, in registration order.
+/// One rule's walk over the module tree, in registration order.
 class RuleWalk {
  public:
   explicit RuleWalk(const backbone::AdapterRule& rule) : rule_(rule) {}
 
-  // `below` is the path below the nearest ancestor of the rule's class, once there is one.
+  /// `below` is the path below the nearest ancestor of the rule's class, once there is one.
   void visit(const jit::Module& module, const std::string& path, const std::string& below, bool inside) {
     const std::string name = class_name(module);
     if (inside && name == "Linear" && has_part(below, rule_.names)) add(module, path);
@@ -61,10 +61,9 @@ class RuleWalk {
       throw Error(fmt::format("{}: {}: no module of class {} in the denoiser{}. {}", where, what, rule_.ancestor_class,
                               near.empty() ? "" : fmt::format(" (there is {})", near), remedy));
     }
-    if (static_cast<int64_t>(sites_.size()) != rule_.sites) {
+    if (static_cast<int64_t>(sites_.size()) != rule_.sites)
       throw Error(fmt::format("{}: {}: matches {} linears, the bundle states {}. {}", where, what, sites_.size(),
                               rule_.sites, remedy));
-    }
   }
 
  private:
@@ -82,11 +81,10 @@ class RuleWalk {
 }  // namespace
 
 jit::Module root_module(const jit::Module& wrapper, const backbone::DenoiserManifest& denoiser) {
-  if (!wrapper.hasattr(denoiser.module_root) || !wrapper.attr(denoiser.module_root).isModule()) {
+  if (!wrapper.hasattr(denoiser.module_root) || !wrapper.attr(denoiser.module_root).isModule())
     throw Error(fmt::format(
         "{}: no module `{}` in it, which bundle.json states as denoiser.module_root. Export the bundle again.",
         denoiser.file, denoiser.module_root));
-  }
   return wrapper.attr(denoiser.module_root).toModule();
 }
 
@@ -99,11 +97,10 @@ std::vector<adapter::Site> find_sites(const jit::Module& root, const backbone::D
     walk.check(denoiser.file);
     for (const adapter::Site& site : walk.sites()) {
       const auto [first, is_new] = taken.emplace(site.path, rule.group);
-      if (!is_new) {
+      if (!is_new)
         throw Error(
             fmt::format("{}: two adapter rules ({} and {}) match the linear {}. Correct the rules in the exporter.",
                         denoiser.file, first->second, rule.group, site.path));
-      }
       sites.push_back(site);
     }
   }

@@ -45,12 +45,10 @@ void check(const Tensor& latents, const Tensor& noise, const Tensor& timestep, c
     fail(fmt::format("expected alphas_cumprod [T] in float32 or float64, found {} {}",
                      c10::toString(alphas_cumprod.scalar_type()), shape_text(alphas_cumprod.sizes())));
   }
-  for (const Tensor& tensor : {noise, timestep, alphas_cumprod}) {
-    if (tensor.device() != latents.device()) {
+  for (const Tensor& tensor : {noise, timestep, alphas_cumprod})
+    if (tensor.device() != latents.device())
       fail(fmt::format("expected all tensors on latents' device {}, found one on {}", latents.device().str(),
                        tensor.device().str()));
-    }
-  }
   if (!timestep.is_cpu()) return;  // elsewhere the gather itself refuses it, without a synchronisation here
   for (int64_t i = 0; i < timestep.size(0); ++i) {
     const int64_t t = timestep.const_data_ptr<int64_t>()[i * timestep.stride(0)];

@@ -23,21 +23,19 @@ using MaybeTensor = std::optional<Tensor>;
 [[noreturn]] void fail(const std::string& text) { throw Error("gated_update: " + text); }
 
 void check(const Tensor& y, const Tensor& update, const MaybeTensor& gate, double dropout) {
-  if (!y.is_floating_point() || y.dim() < 1 || y.sizes() != update.sizes() || y.scalar_type() != update.scalar_type()) {
+  if (!y.is_floating_point() || y.dim() < 1 || y.sizes() != update.sizes() || y.scalar_type() != update.scalar_type())
     fail(fmt::format("expected y and update of one floating dtype and shape [*, M], found {} {} and {} {}",
                      c10::toString(y.scalar_type()), shape_text(y.sizes()), c10::toString(update.scalar_type()),
                      shape_text(update.sizes())));
-  }
   if (!y.is_contiguous()) fail(fmt::format("expected contiguous y, found strides {}", shape_text(y.strides())));
   dropout_threshold(dropout);
   if (!gate) return;
   const int64_t rows = y.size(-1) == 0 ? 0 : y.numel() / y.size(-1);
   if (gate->dim() != 1 || gate->size(0) < 1 || rows % gate->size(0) != 0)
     fail(fmt::format("expected gate [groups] with groups dividing {} rows, found {}", rows, shape_text(gate->sizes())));
-  if (gate->scalar_type() != accumulation_dtype(y)) {
+  if (gate->scalar_type() != accumulation_dtype(y))
     fail(fmt::format("expected gate in {}, found {}", c10::toString(accumulation_dtype(y)),
                      c10::toString(gate->scalar_type())));
-  }
 }
 
 using Signature = Tensor&(Tensor&, const Tensor&, const MaybeTensor&, double, double, int64_t, int64_t);

@@ -49,19 +49,17 @@ void check_matrix(const Tensor& tensor, int64_t rows, int64_t columns, const cha
 }
 
 void check_adapter(const Tensor& tensor, const Tensor& x, const char* name) {
-  if (tensor.scalar_type() != at::kFloat && tensor.scalar_type() != x.scalar_type()) {
+  if (tensor.scalar_type() != at::kFloat && tensor.scalar_type() != x.scalar_type())
     fail(fmt::format("expected {} in float32 or x's {}, found {}", name, c10::toString(x.scalar_type()),
                      c10::toString(tensor.scalar_type())));
-  }
   if (tensor.device() != x.device())
     fail(fmt::format("expected {} on x's device {}, found {}", name, x.device().str(), tensor.device().str()));
 }
 
 void check(const Tensor& x, const Frozen& frozen, const Tensor& down, const Tensor& up, const MaybeTensor& gate) {
-  if (x.dim() < 2 || !x.is_floating_point()) {
+  if (x.dim() < 2 || !x.is_floating_point())
     fail(fmt::format("expected floating x of shape [*, N, K], found {} {}", c10::toString(x.scalar_type()),
                      shape_text(x.sizes())));
-  }
   if (frozen.weight.dim() != 2 || frozen.weight.size(1) != x.size(-1) ||
       frozen.weight.scalar_type() != x.scalar_type()) {
     fail(fmt::format("expected weight of shape [M, {}] in x's {}, found {} in {}", x.size(-1),
@@ -77,10 +75,9 @@ void check(const Tensor& x, const Frozen& frozen, const Tensor& down, const Tens
     check_matrix(*gate, 1, x.size(-1), "lora_gate");
     check_adapter(*gate, x, "lora_gate");
   }
-  if (frozen.groups < 1 || x.size(0) % frozen.groups != 0) {
+  if (frozen.groups < 1 || x.size(0) % frozen.groups != 0)
     fail(fmt::format("expected pooling groups that divide x's first dimension, found {} groups for x {}", frozen.groups,
                      shape_text(x.sizes())));
-  }
   dropout_threshold(frozen.mask.probability);
 }
 

@@ -21,11 +21,10 @@ using MaybeTensor = std::optional<Tensor>;
 [[noreturn]] void fail(const std::string& text) { throw Error("guided_step: " + text); }
 
 void check_like(const Tensor& tensor, const Tensor& latents, const char* name) {
-  if (tensor.sizes() != latents.sizes() || tensor.device() != latents.device() || !tensor.is_floating_point()) {
+  if (tensor.sizes() != latents.sizes() || tensor.device() != latents.device() || !tensor.is_floating_point())
     fail(fmt::format("expected floating {} like latents {} on {}, found {} {} on {}", name, shape_text(latents.sizes()),
                      latents.device().str(), c10::toString(tensor.scalar_type()), shape_text(tensor.sizes()),
                      tensor.device().str()));
-  }
 }
 
 void check_term(const MaybeTensor& tensor, double coefficient, const Tensor& latents, const char* name) {

@@ -22,16 +22,14 @@ using BackwardSignature = Tensor(const Tensor&, const Tensor&, const Tensor&, co
 [[noreturn]] void fail(const std::string& text) { throw Error("shifted_mse: " + text); }
 
 void check(const Tensor& prediction, const Tensor& target, const MaybeTensor& shift) {
-  if (prediction.dim() != 5 || prediction.numel() == 0 || prediction.sizes() != target.sizes()) {
+  if (prediction.dim() != 5 || prediction.numel() == 0 || prediction.sizes() != target.sizes())
     fail(fmt::format("expected prediction and target of one shape [B, C, F, H, W], found {} and {}",
                      shape_text(prediction.sizes()), shape_text(target.sizes())));
-  }
   if (!prediction.is_floating_point() || !target.is_floating_point() || (shift && !shift->is_floating_point()))
     fail("expected floating prediction, target and shift");
-  if (shift) {
+  if (shift)
     check_shape(*shift, {prediction.size(0), 1, 1, prediction.size(3), prediction.size(4)},
                 "shifted_mse: prediction shift");
-  }
 }
 
 class ShiftedMse : public torch::autograd::Function<ShiftedMse> {

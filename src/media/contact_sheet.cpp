@@ -23,7 +23,7 @@ int text_width(const std::string& text) {
   return cv::getTextSize(text, kFont, kFontScale, 1, &baseline).width;
 }
 
-// One "?" for each character that the font lacks (UTF-8 continuation bytes add none).
+/// One "?" for each character that the font lacks (UTF-8 continuation bytes add none).
 std::string drawable(const std::string& label) {
   std::string text;
   for (const char byte : label) {
@@ -36,7 +36,7 @@ std::string drawable(const std::string& label) {
   return text;
 }
 
-// Greedy: breaks at spaces, and inside a word that is wider than the line.
+/// Greedy: breaks at spaces, and inside a word that is wider than the line.
 std::vector<std::string> wrapped(const std::string& label, int width) {
   std::vector<std::string> lines;
   std::string line;
@@ -60,7 +60,7 @@ void draw(cv::Mat page, const std::vector<std::string>& lines, int left, int top
   }
 }
 
-// The pictures of a cell side by side, each `height` high.
+/// The pictures of a cell side by side, each `height` high.
 cv::Mat strip(const Tensor& cell, const Sheet& sheet, size_t index) {
   if (!cell.defined()) return {};
   const Tensor video = as_video(cell, fmt::format("contact sheet, cell {}", index));
@@ -79,15 +79,13 @@ cv::Mat strip(const Tensor& cell, const Sheet& sheet, size_t index) {
 
 void check_sheet(const Sheet& sheet) {
   const size_t expected = sheet.row_labels.size() * sheet.column_labels.size();
-  if (sheet.cells.empty() || sheet.cells.size() != expected) {
+  if (sheet.cells.empty() || sheet.cells.size() != expected)
     throw Error(fmt::format("contact sheet: expected {} rows x {} columns = {} cells, found {}",
                             sheet.row_labels.size(), sheet.column_labels.size(), expected, sheet.cells.size()));
-  }
-  if (sheet.frames_per_video < 1 || sheet.picture_height_px < 1 || sheet.picture_height_px > 4096) {
+  if (sheet.frames_per_video < 1 || sheet.picture_height_px < 1 || sheet.picture_height_px > 4096)
     throw Error(fmt::format(
         "contact sheet: expected at least 1 frame a video and pictures 1 to 4096 pixels high, found {} and {}",
         sheet.frames_per_video, sheet.picture_height_px));
-  }
 }
 
 }  // namespace

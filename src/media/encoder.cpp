@@ -17,10 +17,9 @@ VideoEncoder::VideoEncoder(std::filesystem::path path, const char* muxer, const 
     : path_(std::move(path)), packet_(libav::new_packet()) {
   libav::take_over_messages();
   const AVCodec* found = avcodec_find_encoder_by_name(encoder);
-  if (found == nullptr) {
+  if (found == nullptr)
     throw Error(fmt::format("{}: cannot be written: this libav has no encoder {}; install a libavcodec that has it",
                             path_.string(), encoder));
-  }
   AVFormatContext* output = nullptr;
   checked(avformat_alloc_output_context2(&output, nullptr, muxer, nullptr), path_, "set its container up");
   output_.reset(output);

@@ -24,13 +24,12 @@ std::string_view fit_name(Fit fit) { return fit == Fit::cover ? "cover" : "stret
 namespace {
 
 void check_target(Size target) {
-  if (target.height_px < 1 || target.width_px < 1) {
+  if (target.height_px < 1 || target.width_px < 1)
     throw Error(fmt::format("fit: expected a target of at least 1x1 pixels, found {}x{} (height x width)",
                             target.height_px, target.width_px));
-  }
 }
 
-// side * numerator / denominator, rounded, within [1, limit].
+/// side * numerator / denominator, rounded, within [1, limit].
 int64_t scaled_side(int64_t side, int64_t numerator, int64_t denominator, int64_t limit) {
   const int64_t scaled = (2 * side * numerator + denominator) / (2 * denominator);
   return std::clamp<int64_t>(scaled, 1, limit);

@@ -6,7 +6,7 @@
 
 namespace jointtuner::media {
 
-// Fills all of target, whose size is the size wanted, from source; both are CV_8UC3.
+/// Fills all of target, whose size is the size wanted, from source; both are CV_8UC3.
 void fit_mat(const cv::Mat& source, cv::Mat target, Fit fit);
 
 }  // namespace jointtuner::media

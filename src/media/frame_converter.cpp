@@ -26,7 +26,7 @@ const int32_t* display_matrix(const AVStream& stream, const AVFrame& frame) {
   return bytes < 9 * sizeof(int32_t) ? nullptr : reinterpret_cast<const int32_t*>(data);
 }
 
-// Formats that are full range by name, whatever the frame says.
+/// Formats that are full range by name, whatever the frame says.
 bool is_full_range(const AVFrame& frame) {
   switch (frame.format) {
     case AV_PIX_FMT_YUVJ420P:
@@ -40,7 +40,7 @@ bool is_full_range(const AVFrame& frame) {
   }
 }
 
-// Size with square pixels: the side that the pixels stretch grows.
+/// Size with square pixels: the side that the pixels stretch grows.
 cv::Size square_size(cv::Size stored, AVRational pixel_aspect) {
   const double aspect = pixel_aspect.num > 0 && pixel_aspect.den > 0 ? av_q2d(pixel_aspect) : 1;
   if (aspect < 0.1 || aspect > 10) return stored;  // nonsense, as some cameras write
@@ -74,10 +74,9 @@ cv::Mat FrameConverter::stored_rgb(const AVFrame& frame) {
   const char* name = av_get_pix_fmt_name(format);
   scaler_.reset(sws_getCachedContext(scaler_.release(), frame.width, frame.height, format, frame.width, frame.height,
                                      AV_PIX_FMT_RGB24, SWS_BILINEAR, nullptr, nullptr, nullptr));
-  if (!scaler_) {
+  if (!scaler_)
     throw Error(fmt::format("{}: its pixel format {} ({}x{}) cannot be converted to RGB; re-encode it as yuv420p",
                             stream_.path().string(), name == nullptr ? "?" : name, frame.width, frame.height));
-  }
   constexpr int kUnit = 1 << 16;  // neutral contrast and saturation
   // Refused for formats that carry no YUV: they need none of it.
   sws_setColorspaceDetails(scaler_.get(), sws_getCoefficients(frame.colorspace), is_full_range(frame) ? 1 : 0,

@@ -16,7 +16,7 @@ namespace {
 constexpr int64_t kColours = 255;  // and one transparent entry, which the encoder uses for what stays the same
 constexpr int kDitherLevels = 12;
 
-// Bayer's 4x4 pattern as offsets around 0: unlike error diffusion it leaves still parts of a picture still.
+/// Bayer's 4x4 pattern as offsets around 0: unlike error diffusion it leaves still parts of a picture still.
 int dither(int64_t row, int64_t column) {
   static constexpr int kPattern[4][4] = {{0, 8, 2, 10}, {12, 4, 14, 6}, {3, 11, 1, 9}, {15, 7, 13, 5}};
   return (kPattern[row % 4][column % 4] * 2 - 15) * kDitherLevels / 32;
@@ -45,11 +45,10 @@ void fill(AVFrame& frame, const Tensor& image, Palette& palette, bool dithered) 
 
 void write_gif(const std::filesystem::path& path, const Tensor& frames, double fps) {
   check_frames(frames, 4, "write_gif");
-  if (!(fps > 0 && fps <= 50)) {
+  if (!(fps > 0 && fps <= 50))
     throw Error(
         fmt::format("{}: expected a rate above 0 and up to 50 fps, which is what GIF viewers can show, found {:g}",
                     path.string(), fps));
-  }
   const Tensor video = frames.contiguous();
   Palette palette(video, kColours);
   VideoEncoder encoder(path, "gif", "gif");

@@ -24,16 +24,15 @@ cv::Mat decoded(std::string& bytes, int flags, const fs::path& path) {
   } catch (const cv::Exception& exception) {
     throw Error(fmt::format("{}: not a picture that OpenCV can decode: {}", path.string(), exception.err));
   }
-  if (image.empty()) {
+  if (image.empty())
     throw Error(fmt::format(
         "{}: expected a picture (JPEG, PNG, WebP, TIFF, BMP, ...), found nothing that OpenCV can decode: it begins "
         "with {} and is cut off, damaged or of another kind; save it again as PNG or JPEG",
         path.string(), beginning(bytes)));
-  }
   return image;
 }
 
-// The factor that brings a depth's white to 1.
+/// The factor that brings a depth's white to 1.
 double unit_scale(int depth, const fs::path& path) {
   switch (depth) {
     case CV_8U:
@@ -49,7 +48,7 @@ double unit_scale(int depth, const fs::path& path) {
   }
 }
 
-// round(255 (c a + 1 - a)) of BGRA.
+/// round(255 (c a + 1 - a)) of BGRA.
 cv::Mat over_white(const cv::Mat& bgra, const fs::path& path) {
   cv::Mat unit;
   bgra.convertTo(unit, CV_32F, unit_scale(bgra.depth(), path));
@@ -71,10 +70,9 @@ cv::Mat over_white(const cv::Mat& bgra, const fs::path& path) {
 Tensor read_image(const fs::path& path) {
   check_media_file(path, "a picture");
   std::string bytes = read_file(path);
-  if (is_jpeg(bytes) && !has_jpeg_end(bytes)) {
+  if (is_jpeg(bytes) && !has_jpeg_end(bytes))
     throw Error(fmt::format("{}: this JPEG is cut off after {} bytes (it has no end marker); copy or export it again",
                             path.string(), bytes.size()));
-  }
   cv::Mat bgr;
   if (!is_jpeg(bytes)) {  // only an unchanged decode tells whether there is an alpha channel, and it does not turn the
                           // picture

@@ -39,19 +39,19 @@ using PacketPtr = std::unique_ptr<AVPacket, FreePacket>;
 using FramePtr = std::unique_ptr<AVFrame, FreeFrame>;
 using ScalerPtr = std::unique_ptr<SwsContext, FreeScaler>;
 
-// Throws Error when libav ran out of memory.
+/// Throws Error when libav ran out of memory.
 PacketPtr new_packet();
 FramePtr new_frame();
 
-// From now on libav's messages go to log_debug, and this thread's last error is kept for last_complaint.
+/// From now on libav's messages go to log_debug, and this thread's last error is kept for last_complaint.
 void take_over_messages();
-// " (libav: moov atom not found)", or "" when nothing was said since the last call.
+/// " (libav: moov atom not found)", or "" when nothing was said since the last call.
 std::string last_complaint();
 
-// libav's text for a negative return code, with the last complaint.
+/// libav's text for a negative return code, with the last complaint.
 std::string reason(int code);
 
-// code when it is not negative, else throws Error: "<file>: cannot <action>: <reason>".
+/// code when it is not negative, else throws Error: "<file>: cannot <action>: <reason>".
 int checked(int code, const std::filesystem::path& file, std::string_view action);
 
 inline double seconds(int64_t stamp, AVRational time_base) { return static_cast<double>(stamp) * av_q2d(time_base); }

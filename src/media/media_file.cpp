@@ -14,10 +14,9 @@ void check_media_file(const fs::path& path, std::string_view kind) {
     throw Error(fmt::format("{}: expected {}, found no such file; check the path", path.string(), kind));
   if (failure)
     throw Error(fmt::format("{}: expected {}, but it cannot be looked at: {}", path.string(), kind, failure.message()));
-  if (!fs::is_regular_file(status)) {
+  if (!fs::is_regular_file(status))
     throw Error(fmt::format("{}: expected {}, found {}", path.string(), kind,
                             fs::is_directory(status) ? "a folder" : "something that is not a regular file"));
-  }
   const auto bytes = fs::file_size(path, failure);
   if (failure) throw Error(fmt::format("{}: cannot read its size: {}", path.string(), failure.message()));
   if (bytes == 0)

@@ -11,7 +11,7 @@
 namespace jointtuner::media {
 namespace {
 
-// The padded picture's size: yuv420p has one colour sample for 2x2 pixels.
+/// The padded picture's size: yuv420p has one colour sample for 2x2 pixels.
 int even(int64_t side) { return static_cast<int>(side + side % 2); }
 
 /// x264's AVX-512 code gives different bytes for equal frames from call to call (seen with x264 core 164); its AVX2,
@@ -52,10 +52,9 @@ void write_mp4(const std::filesystem::path& path, const Tensor& frames, double f
   const libav::ScalerPtr scaler(sws_getContext(codec.width, codec.height, AV_PIX_FMT_RGB24, codec.width, codec.height,
                                                AV_PIX_FMT_YUV420P, SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INP,
                                                nullptr, nullptr, nullptr));
-  if (!scaler) {
+  if (!scaler)
     throw Error(
         fmt::format("{}: libswscale cannot convert {}x{} RGB to yuv420p", path.string(), codec.height, codec.width));
-  }
   cv::Mat padded;
   for (int64_t i = 0; i < video.size(0); ++i) {
     const cv::Mat rgb = mat_view(video.select(0, i));

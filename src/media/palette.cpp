@@ -33,11 +33,11 @@ std::vector<Cell> occupied_cells(const at::Tensor& video) {
   return cells;
 }
 
-// Cells [begin, end) of the list.
+/// Cells [begin, end) of the list.
 struct Box {
   std::vector<Cell>::iterator begin, end;
-  int longest = 0;     // channel
-  double urgency = 0;  // pixels times side; 0 when it cannot be cut
+  int longest = 0;     ///< channel
+  double urgency = 0;  ///< pixels times side; 0 when it cannot be cut
 
   Box(std::vector<Cell>::iterator first, std::vector<Cell>::iterator last) : begin(first), end(last) {
     double side = 0;
@@ -54,7 +54,7 @@ struct Box {
   int64_t pixels() const {
     return std::accumulate(begin, end, int64_t{0}, [](int64_t sum, const Cell& cell) { return sum + cell.pixels; });
   }
-  // Sorts along the longest side; both parts get at least one cell.
+  /// Sorts along the longest side; both parts get at least one cell.
   std::vector<Cell>::iterator median() {
     std::sort(begin, end, [this](const Cell& a, const Cell& b) { return a.mean(longest) < b.mean(longest); });
     const int64_t half = pixels() / 2;

@@ -18,13 +18,13 @@ class Palette {
   Palette(const at::Tensor& video, int64_t colours);
 
   const std::vector<Colour>& colours() const { return colours_; }
-  // Index of the nearest entry (squared distance, weighted 2 4 1 as the eye does) to the centre of the cell that holds
-  // the colour.
+  /// Index of the nearest entry (squared distance, weighted 2 4 1 as the eye does) to the centre of the cell that holds
+  /// the colour.
   uint8_t nearest(int red, int green, int blue);
 
  private:
   std::vector<Colour> colours_;
-  std::vector<int16_t> nearest_;  // by cell; -1 = not looked up yet
+  std::vector<int16_t> nearest_;  ///< by cell; -1 = not looked up yet
 };
 
 }  // namespace jointtuner::media

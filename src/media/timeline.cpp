@@ -17,13 +17,13 @@ int64_t stated_frame_duration(const AVStream& stream) {
       1, std::llround(0.04 / av_q2d(stream.time_base)));  // 25 a second, as libav assumes for raw streams
 }
 
-// End of the last frame: its own duration, else the gap before it, else the stated rate's.
+/// End of the last frame: its own duration, else the gap before it, else the stated rate's.
 int64_t timeline_end(const std::vector<int64_t>& stamps, int64_t last_duration, const AVStream& stream) {
   if (last_duration <= 0 && stamps.size() > 1) last_duration = stamps.back() - stamps[stamps.size() - 2];
   return stamps.back() + (last_duration > 0 ? last_duration : stated_frame_duration(stream));
 }
 
-// The packets that are worth keeping while a file is read from its beginning.
+/// The packets that are worth keeping while a file is read from its beginning.
 class Keeper {
  public:
   Keeper(Span span, AVRational time_base) : span_(span), time_base_(time_base) {}
@@ -47,7 +47,7 @@ class Keeper {
  private:
   Span span_;
   AVRational time_base_;
-  int64_t first_ = INT64_MAX;  // smallest stamp so far
+  int64_t first_ = INT64_MAX;  ///< smallest stamp so far
 };
 
 }  // namespace
@@ -64,11 +64,10 @@ Scan scan_packets(VideoStream& stream, Span span, ScanTo to) {
       continue;  // a recording that begins inside a group of pictures: these cannot be decoded
     if (packet->pts == AV_NOPTS_VALUE) return scan;
     if (first_key == AV_NOPTS_VALUE) first_key = packet->pts;
-    if ((packet->flags & AV_PKT_FLAG_CORRUPT) != 0) {
+    if ((packet->flags & AV_PKT_FLAG_CORRUPT) != 0)
       throw Error(
           fmt::format("{}: the packet at {:.3f} s of its own clock is damaged or cut off; copy or re-encode the file",
                       stream.path().string(), libav::seconds(packet->pts, scan.timeline.time_base)));
-    }
     if (to == ScanTo::end_of_span && keeper.is_past(*packet)) {
       scan.timeline.complete = false;
       break;
@@ -121,10 +120,9 @@ Timeline decoded_timeline(const std::filesystem::path& path) {
       last_duration = frame_stamps.duration(*frame);
     }
   }
-  if (timeline.stamps.empty()) {
+  if (timeline.stamps.empty())
     throw Error(fmt::format("{}: its video stream holds no picture that can be decoded{}; it is cut off or damaged",
                             path.string(), libav::last_complaint()));
-  }
   timeline.source = frame_stamps.any() ? Timeline::Source::decoder : Timeline::Source::rate;
   timeline.end = timeline_end(timeline.stamps, last_duration, stream.stream());
   return timeline;
@@ -136,10 +134,9 @@ namespace {
   const double found = timeline.duration_s();
   const int64_t promised = stream.container().duration;
   std::string hint;
-  if (promised != AV_NOPTS_VALUE && static_cast<double>(promised) / AV_TIME_BASE > found + 0.5) {
+  if (promised != AV_NOPTS_VALUE && static_cast<double>(promised) / AV_TIME_BASE > found + 0.5)
     hint = fmt::format(" Its header promises {:.2f} s: the file may be cut off.",
                        static_cast<double>(promised) / AV_TIME_BASE);
-  }
   throw Error(fmt::format(
       "{}: too short: it lasts {:.3f} s, but {} frames at {:g} fps from {:g} s on need more than {:.3f} s. Use a "
       "longer video, fewer frames, a higher fps or an earlier start.{}",

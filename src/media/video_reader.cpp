@@ -18,21 +18,20 @@ namespace fs = std::filesystem;
 namespace {
 
 using NextPacket = std::function<libav::PacketPtr()>;
-// Picks from .first to before .second, all of one frame.
+/// Picks from .first to before .second, all of one frame.
 using Picks = std::pair<int64_t, int64_t>;
 using TakeFrame = std::function<void(Picks picks, const VideoStream& stream, const AVFrame& frame)>;
 
 void check_request(const ClipRequest& request) {
-  if (!(request.fps > 0) || request.frames < 1 || !(request.start_s >= 0)) {
+  if (!(request.fps > 0) || request.frames < 1 || !(request.start_s >= 0))
     throw UsageError(fmt::format(
         "a clip needs fps > 0, at least 1 frame and a start of 0 s or later; found fps {:g}, {} frames, start {:g} s",
         request.fps, request.frames, request.start_s));
-  }
 }
 
 Span span_of(const ClipRequest& request) { return {request.start_s, request.start_s + clip_length_s(request)}; }
 
-// Decodes until every picked frame was taken; false when one of them did not come out of the decoder.
+/// Decodes until every picked frame was taken; false when one of them did not come out of the decoder.
 bool deliver(const VideoStream& stream, Timeline::Source source, const NextPacket& next_packet,
              const std::vector<int64_t>& picked, const TakeFrame& take) {
   FrameDecoder decoder(stream);
@@ -49,11 +48,10 @@ bool deliver(const VideoStream& stream, Timeline::Source source, const NextPacke
       const int64_t stamp = stamps.next(*frame);
       if (stamp > *pick) return false;
       // Also a picture that is not wanted itself: what is decoded here is wanted or predicts what is wanted.
-      if (is_damaged(*frame)) {
+      if (is_damaged(*frame))
         throw Error(fmt::format("{}: the picture at {:.3f} s of its own clock is damaged{}; copy or re-encode the file",
                                 stream.path().string(), libav::seconds(stamp, stream.stream().time_base),
                                 libav::last_complaint()));
-      }
       if (stamp < *pick) continue;
       const auto next_pick = std::upper_bound(pick, picked.end(), stamp);
       take({pick - picked.begin(), next_pick - picked.begin()}, stream, *frame);
@@ -64,8 +62,8 @@ bool deliver(const VideoStream& stream, Timeline::Source source, const NextPacke
   return false;
 }
 
-// Picks by the packets' stamps, and where they do not tell, or promise frames that the decoder does not give, by the
-// decoder's.
+/// Picks by the packets' stamps, and where they do not tell, or promise frames that the decoder does not give, by the
+/// decoder's.
 Timeline take_picked(const fs::path& path, const ClipRequest& request, ScanTo to, const TakeFrame& take) {
   VideoStream stream(path);
   Scan scan = scan_packets(stream, span_of(request), to);
@@ -80,10 +78,9 @@ Timeline take_picked(const fs::path& path, const ClipRequest& request, ScanTo to
   Timeline timeline = decoded_timeline(path);
   const auto picked = picked_stamps(stream, timeline, request);
   VideoStream again(path);
-  if (!deliver(again, timeline.source, [&] { return again.next_packet(); }, picked, take)) {
+  if (!deliver(again, timeline.source, [&] { return again.next_packet(); }, picked, take))
     throw Error(
         fmt::format("{}: decoding it twice gave different pictures; it is damaged, re-encode it", path.string()));
-  }
   return timeline;
 }
 
@@ -140,10 +137,9 @@ Tensor read_clip(const fs::path& path, const ClipRequest& request) {
       const Size size = request.size.value_or(Size{rgb.rows, rgb.cols});
       clip = at::empty({request.frames, size.height_px, size.width_px, 3}, at::kByte);
     }
-    if (!request.size && (rgb.rows != clip.size(1) || rgb.cols != clip.size(2))) {
+    if (!request.size && (rgb.rows != clip.size(1) || rgb.cols != clip.size(2)))
       throw Error(fmt::format("{}: its picture size changes from {}x{} to {}x{} (height x width); ask for a fixed size",
                               path.string(), clip.size(1), clip.size(2), rgb.rows, rgb.cols));
-    }
     fit_mat(rgb, mat_view(clip.select(0, picks.first)), request.fit);
     for (int64_t pick = picks.first + 1; pick < picks.second; ++pick)
       clip.select(0, pick).copy_(clip.select(0, picks.first));

@@ -11,8 +11,8 @@ using libav::checked;
 
 namespace {
 
-// mp4 and mov: everything that is needed stands in the index; decoding the first frames to find it out would take
-// longer than the rest of opening.
+/// mp4 and mov: everything that is needed stands in the index; decoding the first frames to find it out would take
+/// longer than the rest of opening.
 bool tells_all_in_header(const AVFormatContext& input) {
   if (std::string_view(input.iformat->name).substr(0, 4) != "mov,") return false;
   for (unsigned i = 0; i < input.nb_streams; ++i) {
@@ -37,29 +37,25 @@ VideoStream::VideoStream(std::filesystem::path path) : path_(std::move(path)) {
   av_dict_set(&options, "protocol_whitelist", "file", 0);
   const int code = avformat_open_input(&opened, url.c_str(), nullptr, &options);
   av_dict_free(&options);
-  if (code < 0) {
+  if (code < 0)
     throw Error(fmt::format(
         "{}: expected a video, found a file that libav cannot open: {}; it is cut off, damaged or of another kind",
         path_.string(), libav::reason(code)));
-  }
   input_.reset(opened);
   if (!tells_all_in_header(*opened))
     checked(avformat_find_stream_info(opened, nullptr), path_, "find out what streams it has");
-  if (opened->nb_streams == 0) {
+  if (opened->nb_streams == 0)
     throw Error(fmt::format(
         "{}: expected a video, found a {} file without any stream{}; it is cut off or damaged, copy it again",
         path_.string(), opened->iformat->name, libav::last_complaint()));
-  }
   const int index = av_find_best_stream(opened, AVMEDIA_TYPE_VIDEO, -1, -1, &decoder_, 0);
-  if (index == AVERROR_DECODER_NOT_FOUND) {
+  if (index == AVERROR_DECODER_NOT_FOUND)
     throw Error(
         fmt::format("{}: this libav has no decoder for its video stream; re-encode it as H.264", path_.string()));
-  }
-  if (index < 0 || (opened->streams[index]->disposition & AV_DISPOSITION_ATTACHED_PIC) != 0) {
+  if (index < 0 || (opened->streams[index]->disposition & AV_DISPOSITION_ATTACHED_PIC) != 0)
     throw Error(fmt::format(
         "{}: expected a video, found a file without a video stream ({}, {} streams: audio, subtitles or cover art)",
         path_.string(), opened->iformat->name, opened->nb_streams));
-  }
   for (unsigned i = 0; i < opened->nb_streams; ++i)
     opened->streams[i]->discard = static_cast<int>(i) == index ? AVDISCARD_DEFAULT : AVDISCARD_ALL;
   stream_ = opened->streams[index];
@@ -71,10 +67,9 @@ libav::PacketPtr VideoStream::next_packet() {
     const int code = av_read_frame(input_.get(), packet.get());
     const bool device_failed = input_->pb != nullptr && input_->pb->error < 0 && input_->pb->error != AVERROR_EOF;
     if (code == AVERROR_EOF && !device_failed) return nullptr;
-    if (code < 0) {
+    if (code < 0)
       throw Error(fmt::format("{}: reading stopped before its end: {}; it is cut off or damaged, copy it again",
                               path_.string(), libav::reason(device_failed ? input_->pb->error : code)));
-    }
     if (packet->stream_index == stream_->index) return packet;
     av_packet_unref(packet.get());
   }

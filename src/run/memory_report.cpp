@@ -51,16 +51,14 @@ std::string table(const std::vector<Stage>& stages, c10::Device device) {
   };
   std::string text = row("memory", device.is_cuda() ? "on a card" : "on the CPU", "weights", "adapters", "activations",
                          "peak", "needs");
-  for (const Stage& stage : stages) {
+  for (const Stage& stage : stages)
     text += row("", stage.name, bytes_text(stage.weights), bytes_text(stage.adapters), bytes_text(stage.activations),
                 bytes_text(stage.peak()), needs(stage, device));
-  }
-  if (device.is_cuda()) {
+  if (device.is_cuda())
     text +=
         fmt::format("          needs: the peak in blocks, {} for cuBLAS and {} for cuDNN; the context takes {} more\n",
                     bytes_text(forecast::kCublasWorkspace), bytes_text(forecast::kCudnnWorkspace),
                     bytes_text(forecast::kCudaContext));
-  }
   return text;
 }
 
@@ -98,10 +96,9 @@ std::string shortage(const Stage& stage, int64_t free, const std::vector<forecas
 
 std::string changes_text(const std::vector<forecast::Change>& changes, c10::Device device) {
   std::string text;
-  for (const forecast::Change& change : changes) {
+  for (const forecast::Change& change : changes)
     text += fmt::format("            with {}: {}{} ({})\n", change.settings, needs(change.stage, device),
                         change.fits ? ", fits" : "", change.cost);
-  }
   return text;
 }
 

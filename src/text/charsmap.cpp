@@ -15,7 +15,7 @@ uint32_t little_endian(std::string_view bytes, size_t at) {
   return value;
 }
 
-// The parts of one element of the double array.
+/// The parts of one element of the double array.
 uint32_t label(uint32_t unit) { return unit & 0x800000ffU; }
 uint32_t offset(uint32_t unit) { return (unit >> 10) << ((unit & 0x200U) >> 6); }
 bool has_leaf(uint32_t unit) { return (unit >> 8) & 1; }

@@ -21,7 +21,7 @@ class Charsmap {
   // `bytes`: precompiled_charsmap of a model; empty: no normalisation. Throws Error if the trie is longer than `bytes`.
   explicit Charsmap(std::string_view bytes);
 
-  // `text` is valid UTF-8.
+  /// `text` is valid UTF-8.
   std::string normalized(std::string_view text) const;
 
  private:

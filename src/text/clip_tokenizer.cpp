@@ -25,7 +25,7 @@ std::string utf8(char32_t character) {
   return out;
 }
 
-// GPT-2's printable letter for each byte: itself when printable in Latin-1, else the next one from U+0100 on.
+/// GPT-2's printable letter for each byte: itself when printable in Latin-1, else the next one from U+0100 on.
 std::array<std::string, 256> byte_letters() {
   std::array<std::string, 256> letters;
   char32_t spare = 0x100;
@@ -46,7 +46,7 @@ size_t contraction_length(std::string_view text) {
   return 0;
 }
 
-// Length of the run at `begin` whose characters are of class `wanted`.
+/// Length of the run at `begin` whose characters are of class `wanted`.
 size_t run_length(std::string_view text, size_t begin, CharacterClass wanted) {
   size_t end = begin;
   while (end < text.size()) {
@@ -57,7 +57,7 @@ size_t run_length(std::string_view text, size_t begin, CharacterClass wanted) {
   return end - begin;
 }
 
-// Calls piece(view) for each match of the header's expression in normalised text.
+/// Calls piece(view) for each match of the header's expression in normalised text.
 template <class Piece>
 void for_each_piece(std::string_view text, Piece piece) {
   size_t special_end = 0;  // a special token's spelling is one match, and its "|>" never runs on into what follows
@@ -79,7 +79,7 @@ void for_each_piece(std::string_view text, Piece piece) {
   }
 }
 
-// The symbols of one piece, and the merges still possible between neighbours.
+/// The symbols of one piece, and the merges still possible between neighbours.
 class PieceMerger {
  public:
   template <class Merges>
@@ -149,11 +149,10 @@ class PieceMerger {
 ClipTokenizer::ClipTokenizer(const std::filesystem::path& vocab, const std::filesystem::path& merges,
                              const ClipTokenizerOptions& options)
     : Tokenizer({options.max_length, options.eos_id, options.pad_id}), options_(options) {
-  if (options_.max_length < 2) {
+  if (options_.max_length < 2)
     throw Error(
         fmt::format("the tokenizer's max_length is {}: expected at least 2, for the tokens before and after a prompt",
                     options_.max_length));
-  }
   read_vocabulary(vocab);
   read_merges(merges);
   collect_special_tokens(vocab);
@@ -178,12 +177,11 @@ void ClipTokenizer::read_vocabulary(const std::filesystem::path& path) {
   const std::array<std::string, 256> letters = byte_letters();
   for (size_t byte = 0; byte < 256; ++byte) {
     const auto plain = ids_.find(letters[byte]), last = ids_.find(letters[byte] + std::string(kWordEnd));
-    if (plain == ids_.end() || last == ids_.end()) {
+    if (plain == ids_.end() || last == ids_.end())
       bad_file(path,
                fmt::format(
                    "no token for byte 0x{:02x} (\"{}{}\"): this is not the vocabulary of a byte-level CLIP tokenizer",
                    byte, letters[byte], plain == ids_.end() ? "" : kWordEnd));
-    }
     byte_ids_[byte] = plain->second;
     last_byte_ids_[byte] = last->second;
   }

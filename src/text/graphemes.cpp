@@ -21,16 +21,16 @@ bool contains(const Range (&ranges)[N], char32_t c) {
   return found != std::begin(ranges) && c <= std::prev(found)->last;
 }
 
-// Marks that Unicode 15.1 to 17 added, or made marks.
+/// Marks that Unicode 15.1 to 17 added, or made marks.
 constexpr Range kAddedMarks[] = {
     {0x897, 0x897},     {0x1acf, 0x1add},   {0x1ae0, 0x1aeb},   {0x10d69, 0x10d6d}, {0x10efa, 0x10efc},
     {0x113b8, 0x113c0}, {0x113c2, 0x113c2}, {0x113c5, 0x113c5}, {0x113c7, 0x113ca}, {0x113cc, 0x113d0},
     {0x113d2, 0x113d2}, {0x113e1, 0x113e2}, {0x11b60, 0x11b67}, {0x11f5a, 0x11f5a}, {0x1611e, 0x1612f},
     {0x1e5ee, 0x1e5ef}, {0x1e6e3, 0x1e6e3}, {0x1e6e6, 0x1e6e6}, {0x1e6ee, 0x1e6ef}, {0x1e6f5, 0x1e6f5},
 };
-// Vowels that Unicode 16 added to those that form syllables.
+/// Vowels that Unicode 16 added to those that form syllables.
 constexpr Range kAddedVowels[] = {{0x16d63, 0x16d63}, {0x16d67, 0x16d6a}};
-// Viramas and stackers: what joins two consonants.
+/// Viramas and stackers: what joins two consonants.
 constexpr Range kLinkers[] = {
     {0x94d, 0x94d},     {0x9cd, 0x9cd},     {0xacd, 0xacd},     {0xb4d, 0xb4d},     {0xc4d, 0xc4d},
     {0xd4d, 0xd4d},     {0x1039, 0x1039},   {0x17d2, 0x17d2},   {0x1a60, 0x1a60},   {0x1b44, 0x1b44},
@@ -56,12 +56,12 @@ bool is_pictograph(char32_t c) {
 
 bool is_control(int32_t c) { return c == U_GCB_CONTROL || c == U_GCB_CR || c == U_GCB_LF; }
 
-// What the rules ask about the characters of the cluster so far.
+/// What the rules ask about the characters of the cluster so far.
 class Cluster {
  public:
   explicit Cluster(char32_t first) { append(first, break_class(first)); }
 
-  // Whether `next` belongs to it too; appends it then.
+  /// Whether `next` belongs to it too; appends it then.
   bool joins(char32_t next) {
     const int32_t type = break_class(next);
     if (!joins(next, type)) return false;
@@ -101,9 +101,9 @@ class Cluster {
   }
 
   int32_t last_ = U_GCB_OTHER;
-  bool after_pictograph_ = false;                  // pictograph, then marks and joiners only
-  bool odd_regional_ = false;                      // an odd number of regional indicators
-  bool after_consonant_ = false, linked_ = false;  // consonant, then marks; the same with a linker among them
+  bool after_pictograph_ = false;                  ///< pictograph, then marks and joiners only
+  bool odd_regional_ = false;                      ///< an odd number of regional indicators
+  bool after_consonant_ = false, linked_ = false;  ///< consonant, then marks; the same with a linker among them
 };
 
 }  // namespace

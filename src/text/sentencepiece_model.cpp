@@ -16,8 +16,8 @@ namespace {
                           path.string(), what));
 }
 
-// The library's header has no words for two facts that its file format has: they are taken from the protocol buffer,
-// which the library has read before. Field numbers: sentencepiece_model.proto.
+/// The library's header has no words for two facts that its file format has: they are taken from the protocol buffer,
+/// which the library has read before. Field numbers: sentencepiece_model.proto.
 constexpr uint64_t kTrainerSpec = 2, kModelType = 3, kNormalizerSpec = 3, kCharsmap = 2;
 constexpr uint64_t kUnigram = 1;
 
@@ -25,7 +25,7 @@ class Message {
  public:
   explicit Message(std::string_view bytes) : rest_(bytes) {}
 
-  // The last occurrence of a field with a number or with bytes; nullopt if it is not there.
+  /// The last occurrence of a field with a number or with bytes; nullopt if it is not there.
   static std::optional<uint64_t> number(std::string_view bytes, uint64_t field) {
     std::optional<uint64_t> found;
     for (Message m(bytes); m.next();)
@@ -82,14 +82,12 @@ SentencePieceModel read_sentencepiece_model(const std::filesystem::path& path) {
   SentencePieceModel model{.pieces = {},
                            .unk_id = processor.unk_id(),
                            .charsmap = std::string(Message::bytes(Message::bytes(bytes, kNormalizerSpec), kCharsmap))};
-  for (int id = 0; id < processor.GetPieceSize(); ++id) {
-    if (processor.IsByte(id)) {
+  for (int id = 0; id < processor.GetPieceSize(); ++id)
+    if (processor.IsByte(id))
       bad_model(path,
                 fmt::format("piece {} (\"{}\") stands for a byte: a model that falls back to bytes is not supported",
                             id, processor.IdToPiece(id)));
-    }
-    model.pieces.push_back({processor.IdToPiece(id), processor.GetScore(id)});
-  }
+  model.pieces.push_back({processor.IdToPiece(id), processor.GetScore(id)});
   return model;
 }
 

@@ -23,7 +23,7 @@ constexpr std::string_view kSpace = "\u2581";  // SentencePiece's visible space:
                   path.string(), what));
 }
 
-// The model's pieces, and behind them the special tokens that it does not have.
+/// The model's pieces, and behind them the special tokens that it does not have.
 std::vector<Piece> with_specials(std::vector<Piece> pieces, std::vector<SpecialToken> specials,
                                  const std::filesystem::path& path) {
   const auto count = static_cast<int64_t>(pieces.size());
@@ -31,25 +31,22 @@ std::vector<Piece> with_specials(std::vector<Piece> pieces, std::vector<SpecialT
   for (const SpecialToken& special : specials) {
     const auto size = static_cast<int64_t>(pieces.size());
     if (special.text.empty()) contradiction(path, fmt::format("special token {} has no text", special.id));
-    if (special.id < 0 || special.id > size) {
+    if (special.id < 0 || special.id > size)
       contradiction(
           path, fmt::format("special token \"{}\" has id {}, and ids end at {}", special.text, special.id, size - 1));
-    }
     if (special.id < count) {
       const std::string& piece = pieces[static_cast<size_t>(special.id)].text;
-      if (piece != special.text) {
+      if (piece != special.text)
         contradiction(path, fmt::format("id {} is special token \"{}\" in the bundle and piece \"{}\" in the model",
                                         special.id, special.text, piece));
-      }
     } else if (special.id < size) {
       contradiction(path, fmt::format("special tokens \"{}\" and \"{}\" share the id {}", pieces.back().text,
                                       special.text, special.id));
     } else {
       const auto same = [&](const Piece& piece) { return piece.text == special.text; };
-      if (const auto found = std::find_if(pieces.begin(), pieces.end(), same); found != pieces.end()) {
+      if (const auto found = std::find_if(pieces.begin(), pieces.end(), same); found != pieces.end())
         contradiction(path, fmt::format("special token \"{}\" has the ids {} and {}", special.text,
                                         found - pieces.begin(), special.id));
-      }
       pieces.push_back({special.text, 0});
     }
   }
@@ -94,10 +91,9 @@ struct SentencePieceTokenizer::Impl {
 SentencePieceTokenizer::SentencePieceTokenizer(const std::filesystem::path& model,
                                                const SentencePieceTokenizerOptions& options)
     : Tokenizer({options.max_length, options.eos_id, options.pad_id}) {
-  if (options.max_length < 1) {
+  if (options.max_length < 1)
     throw Error(fmt::format("the tokenizer's max_length is {}: expected at least 1, for the token after a prompt",
                             options.max_length));
-  }
   impl_ = std::make_unique<Impl>(model, read_sentencepiece_model(model), options);
   for (const auto& [name, id] : {std::pair("eos_id", options.eos_id), std::pair("pad_id", options.pad_id)})
     if (id < 0 || id >= vocabulary_size())

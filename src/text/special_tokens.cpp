@@ -7,7 +7,7 @@ namespace {
 
 constexpr size_t kNone = std::string_view::npos;
 
-// Where the white space at `begin` ends.
+/// Where the white space at `begin` ends.
 size_t behind_space(std::string_view text, size_t begin) {
   for (size_t position = begin; position < text.size(); begin = position)
     if (character_class(next_character(text, position)) != CharacterClass::space) break;

@@ -7,7 +7,7 @@
 namespace jointtuner::text {
 namespace {
 
-// The beginning of a text that may start within a character, short enough for a message.
+/// The beginning of a text that may start within a character, short enough for a message.
 std::string shown(std::string_view text) {
   constexpr size_t kBytes = 160;
   const auto continues = [](char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; };
@@ -24,13 +24,12 @@ std::vector<int64_t> Tokenizer::padded(std::string_view prompt, Overflow overflo
   std::vector<int64_t> ids = encode(prompt);
   const auto limit = static_cast<size_t>(framing_.max_length);
   if (ids.size() > limit) {
-    if (overflow == Overflow::error) {
+    if (overflow == Overflow::error)
       throw Error(
           fmt::format("the prompt has {} tokens and the text encoder takes {} (both counted with what is put "
                       "before and after a prompt); what does not fit begins with \"{}\": shorten the prompt, "
                       "or ask for truncation",
                       ids.size(), limit, shown(decode({ids.begin() + framing_.max_length - 1, ids.end() - 1}))));
-    }
     ids.resize(limit);
     ids.back() = framing_.eos_id;
   }

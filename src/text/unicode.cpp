@@ -20,7 +20,7 @@ struct ClassRange {
   CharacterClass value;
 };
 
-// Letters and numbers that Unicode 15.1 and 16 added; older ones are taken from ICU.
+/// Letters and numbers that Unicode 15.1 and 16 added; older ones are taken from ICU.
 constexpr CharacterClass kLetter = CharacterClass::letter, kNumber = CharacterClass::number;
 constexpr ClassRange kAdded[] = {
     {0x1c89, 0x1c8a, kLetter},   {0xa7cb, 0xa7cd, kLetter},   {0xa7da, 0xa7dc, kLetter},   {0x105c0, 0x105f3, kLetter},
@@ -37,7 +37,7 @@ struct LowerRange {
   char32_t first, last, first_lower;
 };
 
-// Capitals that Unicode 16 and 17 added.
+/// Capitals that Unicode 16 and 17 added.
 constexpr LowerRange kAddedCapitals[] = {
     {0x1c89, 0x1c89, 0x1c8a},    {0xa7cb, 0xa7cb, 0x264},     {0xa7cc, 0xa7cc, 0xa7cd}, {0xa7ce, 0xa7ce, 0xa7cf},
     {0xa7d2, 0xa7d2, 0xa7d3},    {0xa7d4, 0xa7d4, 0xa7d5},    {0xa7da, 0xa7da, 0xa7db}, {0xa7dc, 0xa7dc, 0x19b},
@@ -115,12 +115,11 @@ char32_t next_character(std::string_view text, size_t& position) {
   auto i = static_cast<int64_t>(position);
   UChar32 character = 0;
   U8_NEXT(text.data(), i, length, character);
-  if (character < 0) {
+  if (character < 0)
     throw Error(
         fmt::format("the text is not UTF-8: byte 0x{:02x} at position {} (of {} bytes) cannot stand there: save it as "
                     "UTF-8, or remove that character",
                     static_cast<unsigned char>(text[start]), start, text.size()));
-  }
   position = static_cast<size_t>(i);
   return static_cast<char32_t>(character);
 }

@@ -10,7 +10,7 @@ namespace {
 constexpr double kUnkPenalty = 10;
 constexpr size_t kNone = static_cast<size_t>(-1);
 
-// The best way to reach a position of the word.
+/// The best way to reach a position of the word.
 struct Reached {
   double score = 0;
   size_t from = kNone;

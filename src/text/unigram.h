@@ -11,7 +11,7 @@ namespace jointtuner::text {
 
 struct Piece {
   std::string text;
-  double score;  // log-probability
+  double score;  ///< log-probability
 };
 
 class Unigram {
@@ -19,9 +19,9 @@ class Unigram {
   // A piece's id is its place in `pieces`; their texts differ.
   Unigram(std::vector<Piece> pieces, int64_t unk_id);
 
-  // Appends the ids of the segmentation of `word` whose scores have the highest sum. A character that is no piece may
-  // stand alone as unk, at 10 below the lowest score; neighbouring unks become one. Sums are taken from left to right
-  // in fp64 (SentencePiece: fp32), and of equal ones that found first stays: ids must not depend on rounding.
+  /// Appends the ids of the segmentation of `word` whose scores have the highest sum. A character that is no piece may
+  /// stand alone as unk, at 10 below the lowest score; neighbouring unks become one. Sums are taken from left to right
+  /// in fp64 (SentencePiece: fp32), and of equal ones that found first stays: ids must not depend on rounding.
   void encode(std::string_view word, std::vector<int64_t>& ids) const;
 
   const std::vector<Piece>& pieces() const { return pieces_; }
@@ -35,7 +35,7 @@ class Unigram {
   std::unordered_map<std::string, int64_t, Hash, std::equal_to<>> ids_;
   int64_t unk_id_;
   double unk_score_;
-  size_t longest_ = 0;  // bytes
+  size_t longest_ = 0;  ///< bytes
 };
 
 }  // namespace jointtuner::text

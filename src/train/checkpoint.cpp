@@ -62,10 +62,9 @@ ordered_json state_json(const CheckpointState& state) {
 }
 
 CheckpointState parse_state(const ordered_json& json, const fs::path& file) {
-  if (json.at("format") != kFormat || json.at("version") != kVersion) {
+  if (json.at("format") != kFormat || json.at("version") != kVersion)
     throw Error(fmt::format("{}: expected format \"{}\" version {}, found {} version {}", file.string(), kFormat,
                             kVersion, json.at("format").dump(), json.at("version").dump()));
-  }
   const ordered_json& scaler = json.at("loss_scaler");
   return {.step = json.at("step").get<int64_t>(),
           .epoch = json.at("epoch").get<int64_t>(),
@@ -108,11 +107,10 @@ void restore_checkpoint(const fs::path& path, const CheckpointState& state, Trai
   const adapter::AdapterFile file = adapter::load_adapter(path / kAdapter);
   const adapter::AdapterSet saved = adapter::match_adapter(file, training.adapters.sites(),
                                                            state.identity.denoiser_sha256, training.adapters.device());
-  if (saved.rank() != training.adapters.rank() || saved.gated() != training.adapters.gated()) {
+  if (saved.rank() != training.adapters.rank() || saved.gated() != training.adapters.gated())
     throw Error(fmt::format("{}: rank {}{}, but the run has rank {}{}", (path / kAdapter).string(), saved.rank(),
                             saved.gated() ? "" : " without gates", training.adapters.rank(),
                             training.adapters.gated() ? "" : " without gates"));
-  }
   training.optimizer.restore(load_safetensors(path / kOptimizer));
   training.adapters.assign(saved.flat());
   training.loss_scaler.restore(state.loss_scaler);

@@ -18,8 +18,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// protobuf's wire format (protobuf.dev/programming-guides/encoding): a field is the varint number << 3 | wire type and
-// its value.
+/// protobuf's wire format (protobuf.dev/programming-guides/encoding): a field is the varint number << 3 | wire type and
+/// its value.
 enum class Wire : uint64_t { varint = 0, fixed64 = 1, bytes = 2, fixed32 = 5 };
 
 template <class Integer>
@@ -50,7 +50,7 @@ std::string bytes_field(uint64_t field, std::string_view value) {
   return (tag_of(field, Wire::bytes) + varint(value.size())).append(value);
 }
 
-// Field numbers of tensorflow.Event, .Summary, .Summary.Value and .Summary.Image.
+/// Field numbers of tensorflow.Event, .Summary, .Summary.Value and .Summary.Image.
 std::string event(double wall_time_s, int64_t step, const std::string& what) {
   return real64(1, wall_time_s) + integer(2, step) + what;
 }
@@ -147,12 +147,11 @@ void EventFile::add_image(int64_t step, std::string_view tag, const fs::path& pn
 
 void EventFile::append(std::string_view message) {
   const std::string record = tf_record(message);
-  if (std::fwrite(record.data(), 1, record.size(), file_.get()) != record.size() || std::fflush(file_.get()) != 0) {
+  if (std::fwrite(record.data(), 1, record.size(), file_.get()) != record.size() || std::fflush(file_.get()) != 0)
     throw Error(
         fmt::format("{}: writing failed: {}. Checkpoints written so far are safe; free some space and go on "
                     "with --resume",
                     path_.string(), std::strerror(errno)));
-  }
 }
 
 }  // namespace jointtuner::train

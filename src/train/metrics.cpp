@@ -82,10 +82,9 @@ std::string metrics_line(const StepMetrics& metrics, const std::vector<data::Ite
 MetricsFile::MetricsFile(fs::path path, int64_t last_step) : path_(std::move(path)) {
   if (fs::exists(path_)) {
     const auto [bytes, steps] = kept_part(read_file(path_), last_step);
-    if (steps < last_step) {
+    if (steps < last_step)
       log_warning(fmt::format("{}: holds steps 1 to {} only, the run continues after step {}", path_.string(), steps,
                               last_step));
-    }
     std::error_code code;
     fs::resize_file(path_, bytes, code);
     if (code) throw Error(fmt::format("{}: cannot be cut to the resumed step: {}", path_.string(), code.message()));
@@ -96,12 +95,11 @@ MetricsFile::MetricsFile(fs::path path, int64_t last_step) : path_(std::move(pat
 
 void MetricsFile::append(const std::string& line) {
   const std::string text = line + '\n';
-  if (std::fwrite(text.data(), 1, text.size(), file_.get()) != text.size() || std::fflush(file_.get()) != 0) {
+  if (std::fwrite(text.data(), 1, text.size(), file_.get()) != text.size() || std::fflush(file_.get()) != 0)
     throw Error(
         fmt::format("{}: writing failed: {}. Checkpoints written so far are safe; free some space and go on "
                     "with --resume",
                     path_.string(), std::strerror(errno)));
-  }
 }
 
 void MetricsFile::sync() {

@@ -71,7 +71,7 @@ void encode_captions(PreparedData& prepared, const data::DataOptions& options, c
       std::count_if(captions.begin(), captions.end(), [&](const auto& entry) { return !cache.has(entry.first); });
   Encoding encoding("captions", missing);
   std::optional<backbone::TextEncoder> encoder;  // loaded at the first miss, freed on return
-  for (const auto& [caption, item] : captions) {
+  for (const auto& [caption, item] : captions)
     prepared.set_embedding(caption, cache.get_or_make(caption, [&](const std::string& text) {
       encoding.began();
       if (!encoder) encoder.emplace(bundle, device);
@@ -83,7 +83,6 @@ void encode_captions(PreparedData& prepared, const data::DataOptions& options, c
         throw Error(fmt::format("caption of {}: {}", item->path.string(), error.what()));
       }
     }));
-  }
 }
 
 void encode_items(PreparedData& prepared, const data::DataOptions& options, const Bundle& bundle, at::Device device) {
@@ -93,7 +92,7 @@ void encode_items(PreparedData& prepared, const data::DataOptions& options, cons
                                      [&](const data::Draw& draw) { return !cache.has(prepared.item(draw), draw); });
   Encoding encoding("pictures and clips", missing);
   std::optional<backbone::Autoencoder> autoencoder;
-  for (const data::Draw& draw : draws) {
+  for (const data::Draw& draw : draws)
     prepared.set_posterior(draw, cache.get_or_make(prepared.item(draw), draw, [&](const Tensor& frames) {
       encoding.began();
       if (!autoencoder)
@@ -102,7 +101,6 @@ void encode_items(PreparedData& prepared, const data::DataOptions& options, cons
       encoding.done();
       return data::Posterior{posterior.mean, posterior.std};
     }));
-  }
 }
 
 }  // namespace

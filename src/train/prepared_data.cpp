@@ -16,10 +16,9 @@ std::tuple<int64_t, bool, int64_t> key(const data::Draw& draw) { return {draw.it
 void PreparedData::set_posterior(const data::Draw& draw, data::Posterior posterior) {
   const std::string what = item(draw).path.string() + ": posterior";
   check_shape(posterior.mean, {-1, -1, -1, -1}, what);
-  if (posterior.std.sizes() != posterior.mean.sizes()) {
+  if (posterior.std.sizes() != posterior.mean.sizes())
     throw Error(fmt::format("{}: mean is {} but std is {}", what, shape_text(posterior.mean.sizes()),
                             shape_text(posterior.std.sizes())));
-  }
   posteriors_[key(draw)] = std::move(posterior);
 }
 
@@ -30,19 +29,17 @@ void PreparedData::set_embedding(const std::string& caption, Tensor embedding) {
 
 const data::Posterior& PreparedData::posterior(const data::Draw& draw) const {
   const auto found = posteriors_.find(key(draw));
-  if (found == posteriors_.end()) {
+  if (found == posteriors_.end())
     throw Error(fmt::format("{}: no posterior was prepared for flip {}, clip {}", item(draw).path.string(), draw.flip,
                             draw.clip));
-  }
   return found->second;
 }
 
 const Tensor& PreparedData::embedding(const data::Draw& draw) const {
   const auto found = embeddings_.find(item(draw).caption);
-  if (found == embeddings_.end()) {
+  if (found == embeddings_.end())
     throw Error(fmt::format("{}: no prompt embedding was prepared for its caption '{}'", item(draw).path.string(),
                             item(draw).caption));
-  }
   return found->second;
 }
 

@@ -59,12 +59,11 @@ void remove_folder(const fs::path& folder) {
 
 RunFolder::RunFolder(fs::path path, RunIdentity identity, bool resume)
     : path_(std::move(path)), identity_(std::move(identity)) {
-  if (!resume && holds_run(path_)) {
+  if (!resume && holds_run(path_))
     throw UsageError(
         fmt::format("{}: holds a run already. Continue it with --resume, or choose another run.name or "
                     "run.output",
                     path_.string()));
-  }
   make_folder(checkpoints());
   lock_ = std::make_unique<Lock>(path_);
   remove_leftovers(path_);
@@ -89,12 +88,11 @@ void RunFolder::find_checkpoint() {
     return;
   }
   const std::string reason = reason_not_to_resume(resumed_->identity, identity_);
-  if (!reason.empty()) {
+  if (!reason.empty())
     throw UsageError(
         fmt::format("{}: this run cannot be resumed: {}. Restore it, or start a new run under another "
                     "run.name",
                     path_.string(), reason));
-  }
   log_info(fmt::format("{}: resuming after step {}", path_.string(), resumed_->step));
 }
 

@@ -69,19 +69,16 @@ std::string text(const std::map<std::string, json>& leaves, const std::string& p
 std::string reason_not_to_resume(const RunIdentity& saved, const RunIdentity& now) {
   const auto before = shaping_settings(saved.config_json);
   const auto after = shaping_settings(now.config_json);
-  for (const auto* leaves : {&before, &after}) {
+  for (const auto* leaves : {&before, &after})
     for (const auto& [path, value] : *leaves)
       if (text(before, path) != text(after, path))
         return fmt::format("{} was {} and is {} now", path, text(before, path), text(after, path));
-  }
-  if (saved.denoiser_sha256 != now.denoiser_sha256) {
+  if (saved.denoiser_sha256 != now.denoiser_sha256)
     return fmt::format("backbone.bundle holds another denoiser (SHA-256 {:.12}..., was {:.12}...)", now.denoiser_sha256,
                        saved.denoiser_sha256);
-  }
-  if (saved.data_hash != now.data_hash) {
+  if (saved.data_hash != now.data_hash)
     return fmt::format("the data changed: a file, a caption or a clip start (data hash {:.12}..., was {:.12}...)",
                        now.data_hash, saved.data_hash);
-  }
   return "";
 }
 

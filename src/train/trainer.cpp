@@ -39,17 +39,14 @@ std::optional<double> mean_loss(const std::vector<ItemResult>& items, data::Kind
                                   const std::filesystem::path& folder) {
   const bool losses_finite = std::isfinite(metrics.loss);
   std::string culprits;
-  for (const ItemResult& result : metrics.items) {
-    if (losses_finite || !std::isfinite(result.loss)) {
+  for (const ItemResult& result : metrics.items)
+    if (losses_finite || !std::isfinite(result.loss))
       culprits +=
           fmt::format("{}{} at timestep {} (loss {:g})", culprits.empty() ? "" : ", ",
                       items.at(static_cast<size_t>(result.draw.item)).path.string(), result.timestep, result.loss);
-    }
-  }
   throw Error(
       fmt::format("step {}: the {} is not finite: {}. The step was not taken and nothing was saved since the last "
-                  "checkpoint in {}. "
-                  "Try a lower train.learning_rate or train.gradient_clip, and look at that item",
+                  "checkpoint in {}. Try a lower train.learning_rate or train.gradient_clip, and look at that item",
                   metrics.step, losses_finite ? "gradient" : "loss", culprits, folder.string()));
 }
 
@@ -103,10 +100,9 @@ Trainer::Trainer(TrainerParts parts, TrainerOptions options, Preview preview)
 
 int64_t Trainer::restore() {
   const int64_t done = parts_.folder.first_step();
-  if (done > options_.train.steps) {
+  if (done > options_.train.steps)
     throw UsageError(fmt::format("train.steps: {} steps are asked for, but the run has made {} already; ask for more",
                                  options_.train.steps, done));
-  }
   TrainingState state{parts_.adapters, optimizer_, loss_scaler_};
   parts_.folder.restore(state);
   return done;
@@ -130,12 +126,11 @@ void Trainer::run() {
     progress.update(step_, fmt::format("loss {:.4f}  rate {:.2e}", metrics.loss, metrics.learning_rate));
     const bool stop = interrupt_requested() && step_ < steps;
     if (stop || step_ == steps || due(step_, options_.train.checkpoint_every)) save_checkpoint();
-    if (stop) {
+    if (stop)
       throw Interrupted(
           fmt::format("stopped after step {} of {}; {} holds a checkpoint of it. Give the same command "
                       "with --resume to go on",
                       step_, steps, parts_.folder.path().string()));
-    }
     if (due(step_, options_.preview.every)) make_preview();
   }
 }
@@ -196,10 +191,9 @@ void Trainer::read_numbers(const std::vector<RunningStep>& micro_steps, const Te
 void Trainer::report(const StepMetrics& metrics) {
   metrics_.append(metrics_line(metrics, parts_.data.items()));
   events_.add_scalars(metrics.step, event_scalars(metrics));
-  if (metrics.skipped) {
+  if (metrics.skipped)
     log_info(fmt::format("step {}: skipped, the gradient overflowed at a loss scale of {}", metrics.step,
                          metrics.loss_scale));
-  }
 }
 
 void Trainer::save_checkpoint() {

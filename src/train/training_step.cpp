@@ -29,10 +29,10 @@ Tensor stacked(const std::vector<Tensor>& posteriors) { return at::stack(posteri
 
 /// The items of one kind in a batch: their places in it and what they bring along.
 struct TrainingStep::Group {
-  std::vector<int64_t> places;  // in the batch
-  Tensor mean;                  // [Bg,C,F,h,w]
-  Tensor std;                   // [Bg,C,F,h,w]
-  Tensor embedding;             // [Bg,L,D]
+  std::vector<int64_t> places;  ///< in the batch
+  Tensor mean;                  ///< [Bg,C,F,h,w]
+  Tensor std;                   ///< [Bg,C,F,h,w]
+  Tensor embedding;             ///< [Bg,L,D]
 };
 
 /// The named draws of one micro-step; the generators advance from the images' group to the videos'.
@@ -66,11 +66,10 @@ TrainingStep::Group TrainingStep::gather(const data::JointBatch& batch, data::Ki
     const data::Draw& draw = batch.draws[place];
     if (data_.item(draw).kind != kind) continue;
     const data::Posterior& posterior = data_.posterior(draw);
-    if (!means.empty() && posterior.mean.sizes() != means.front().sizes()) {
+    if (!means.empty() && posterior.mean.sizes() != means.front().sizes())
       throw Error(fmt::format("{}: latents are {}, but {} in the same batch: encode all items at one size",
                               data_.item(draw).path.string(), shape_text(posterior.mean.sizes()),
                               shape_text(means.front().sizes())));
-    }
     group.places.push_back(static_cast<int64_t>(place));
     means.push_back(posterior.mean);
     stds.push_back(posterior.std);

@@ -66,7 +66,7 @@ class AdapterFileTest : public ::testing::Test {
 const std::string kFirst = "down_blocks.0.attn1.to_q";
 const std::string kSecond = "mid_block.ff.net.2";
 
-TEST_F(AdapterFileTest, written_then_read_is_the_identity) {
+TEST_F(AdapterFileTest, WrittenThenReadIsTheIdentity) {
   const AdapterFile file = load_adapter(path_);
   EXPECT_EQ(file.metadata, example_metadata());
   ASSERT_EQ(file.tensors.size(), 6u);
@@ -76,7 +76,7 @@ TEST_F(AdapterFileTest, written_then_read_is_the_identity) {
   EXPECT_TRUE(at::equal(match(list_sites()).flat(), list_adapters().flat()));
 }
 
-TEST_F(AdapterFileTest, metadata_is_written_as_stated) {
+TEST_F(AdapterFileTest, MetadataIsWrittenAsStated) {
   EXPECT_EQ(contents_.metadata.at("format"), "jointtuner-adapter");
   EXPECT_EQ(contents_.metadata.at("scale"), "0.1");
   EXPECT_EQ(contents_.metadata.at("gate_pooling"), "batch");
@@ -88,14 +88,14 @@ TEST_F(AdapterFileTest, metadata_is_written_as_stated) {
   EXPECT_EQ(contents_.metadata.size(), 18u);
 }
 
-TEST_F(AdapterFileTest, equal_contents_give_equal_bytes) {
+TEST_F(AdapterFileTest, EqualContentsGiveEqualBytes) {
   AdapterSet adapters = match(list_sites());
   adapters.set_requires_grad(true);
   save_adapter(folder_ / "again.safetensors", adapters, load_adapter(path_).metadata);
   EXPECT_EQ(read_file(folder_ / "again.safetensors"), read_file(path_));
 }
 
-TEST_F(AdapterFileTest, ungated_adapters_have_no_gates) {
+TEST_F(AdapterFileTest, UngatedAdaptersHaveNoGates) {
   AdapterMetadata metadata = example_metadata();
   metadata.gated = false;
   save_adapter(path_, list_adapters(false), metadata);
@@ -103,26 +103,26 @@ TEST_F(AdapterFileTest, ungated_adapters_have_no_gates) {
   EXPECT_FALSE(match(list_sites()).gated());
 }
 
-TEST_F(AdapterFileTest, the_header_alone_tells_metadata_and_shapes) {
+TEST_F(AdapterFileTest, TheHeaderAloneTellsMetadataAndShapes) {
   const AdapterFile file = load_adapter_header(path_);
   EXPECT_EQ(file.metadata, example_metadata());
   EXPECT_TRUE(file.tensors[1].second.is_meta());
   EXPECT_EQ(file.tensors[1].second.sizes(), at::IntArrayRef({8, 3}));
 }
 
-TEST_F(AdapterFileTest, sites_may_come_in_another_order) {
+TEST_F(AdapterFileTest, SitesMayComeInAnotherOrder) {
   std::vector<Site> turned = list_sites();
   std::swap(turned[0], turned[1]);
   EXPECT_TRUE(same(match(turned).at(0).up, list_tensors()[3]));
 }
 
-TEST_F(AdapterFileTest, an_unknown_backbone_is_taken_when_the_shapes_fit) {
+TEST_F(AdapterFileTest, AnUnknownBackboneIsTakenWhenTheShapesFit) {
   contents_.metadata["denoiser_sha256"] = "";
   reload();
   EXPECT_NO_THROW(match(list_sites(), "anything"));
 }
 
-TEST_F(AdapterFileTest, refuses_another_backbone) {
+TEST_F(AdapterFileTest, RefusesAnotherBackbone) {
   EXPECT_ERROR(match(list_sites(), "xyz"), Error, "adapter.safetensors: was trained on another backbone",
                "family unet3d, denoiser SHA-256 abc", "SHA-256 xyz");
   EXPECT_ERROR(match({{"other", "", 6, 8}}), Error, "no site matches: its first is " + kFirst,
@@ -139,7 +139,7 @@ TEST_F(AdapterFileTest, refuses_another_backbone) {
   EXPECT_ERROR(match(wider), Error, "tensor " + kFirst + ".lora_down", "expected shape [3, 7], found [3, 6]");
 }
 
-TEST_F(AdapterFileTest, refuses_wrong_tensors) {
+TEST_F(AdapterFileTest, RefusesWrongTensors) {
   const Safetensors good = contents_;
   tensor(kSecond + ".lora_up") = list_tensor(0, 10, 2);
   EXPECT_ERROR(reload(), Error, "adapter.safetensors: tensor " + kSecond + ".lora_up",
@@ -162,7 +162,7 @@ TEST_F(AdapterFileTest, refuses_wrong_tensors) {
   EXPECT_ERROR(reload(), Error, "tensor " + kSecond + ".lora_gate: holds a NaN or an infinity");
 }
 
-TEST_F(AdapterFileTest, refuses_missing_and_foreign_tensors) {
+TEST_F(AdapterFileTest, RefusesMissingAndForeignTensors) {
   const Safetensors good = contents_;
   remove(kFirst + ".lora_up");
   EXPECT_ERROR(reload(), Error, "tensor " + kFirst + ".lora_up is missing");
@@ -180,7 +180,7 @@ TEST_F(AdapterFileTest, refuses_missing_and_foreign_tensors) {
   EXPECT_ERROR(reload(), Error, "holds no adapters");
 }
 
-TEST_F(AdapterFileTest, refuses_wrong_metadata) {
+TEST_F(AdapterFileTest, RefusesWrongMetadata) {
   const Safetensors good = contents_;
   for (const auto& [key, value] : good.metadata) {
     contents_ = good;
@@ -210,7 +210,7 @@ TEST_F(AdapterFileTest, refuses_wrong_metadata) {
   EXPECT_ERROR(with("loss_video", "mse"), Error, "expected ait or diffusion or static_weighted, found \"mse\"");
 }
 
-TEST_F(AdapterFileTest, refuses_a_truncated_file) {
+TEST_F(AdapterFileTest, RefusesATruncatedFile) {
   const std::string whole = read_file(path_);
   for (size_t length = 0; length < whole.size(); length += 37) {
     write_atomically(path_, whole.substr(0, length));
@@ -219,7 +219,7 @@ TEST_F(AdapterFileTest, refuses_a_truncated_file) {
   EXPECT_ERROR((void)load_adapter(folder_ / "absent.safetensors"), Error, "absent.safetensors");
 }
 
-TEST_F(AdapterFileTest, does_not_write_what_cannot_be_read) {
+TEST_F(AdapterFileTest, DoesNotWriteWhatCannotBeRead) {
   AdapterMetadata metadata = example_metadata();
   metadata.rank = 4;
   EXPECT_ERROR(save_adapter(path_, list_adapters(), metadata), Error, "metadata says rank 4, gated true",

@@ -29,7 +29,7 @@ Tensor toy_loss(const AdapterSet& adapters) {
   return loss;
 }
 
-TEST(AdapterSet, lays_all_sites_out_in_one_buffer) {
+TEST(AdapterSet, LaysAllSitesOutInOneBuffer) {
   const AdapterSet adapters(list_sites(), 3, true, at::kCPU);
   EXPECT_EQ(adapters.parameters(), 3 * (6 + 8) + 6 + 3 * (4 + 10) + 4);
   EXPECT_EQ(adapters.flat().scalar_type(), at::kFloat);
@@ -46,14 +46,14 @@ TEST(AdapterSet, lays_all_sites_out_in_one_buffer) {
   EXPECT_EQ(second.up[9][2].item<float>(), static_cast<float>(adapters.parameters() - 1));
 }
 
-TEST(AdapterSet, without_gates_is_plain_lora) {
+TEST(AdapterSet, WithoutGatesIsPlainLora) {
   const AdapterSet adapters(list_sites(), 2, false, at::kCPU);
   EXPECT_FALSE(adapters.gated());
   EXPECT_FALSE(adapters.at(0).gate.defined());
   EXPECT_EQ(adapters.parameters(), 2 * (6 + 8) + 2 * (4 + 10));
 }
 
-TEST(AdapterSet, initial_values_equal_python_draws_by_name) {
+TEST(AdapterSet, InitialValuesEqualPythonDrawsByName) {
   const Safetensors golden = load_safetensors(testing::golden("adapter/initialize.safetensors"));
   for (const std::string gate_init : {"normal", "uniform"}) {
     AdapterSet adapters(list_sites(), kListRank, true, at::kCPU);
@@ -68,7 +68,7 @@ TEST(AdapterSet, initial_values_equal_python_draws_by_name) {
   }
 }
 
-TEST(AdapterSet, initial_values_have_the_stated_spread) {
+TEST(AdapterSet, InitialValuesHaveTheStatedSpread) {
   AdapterSet adapters({{"wide", "spatial", 4096, 64}}, 16, true, at::kCPU);
   adapters.initialize(0, "uniform");
   const Tensor down = adapters.at(0).down.mul(16);
@@ -78,7 +78,7 @@ TEST(AdapterSet, initial_values_have_the_stated_spread) {
   EXPECT_GT(adapters.at(0).gate.abs().max().item<double>(), 0.99 / 64);
 }
 
-TEST(AdapterSet, values_of_a_site_do_not_depend_on_the_other_sites) {
+TEST(AdapterSet, ValuesOfASiteDoNotDependOnTheOtherSites) {
   AdapterSet both(list_sites(), 3, true, at::kCPU);
   AdapterSet second({list_sites()[1]}, 3, false, at::kCPU);
   both.initialize(9, "normal");
@@ -86,7 +86,7 @@ TEST(AdapterSet, values_of_a_site_do_not_depend_on_the_other_sites) {
   EXPECT_TRUE(same(both.at(1).down, second.at(0).down));
 }
 
-TEST(AdapterSet, backward_adds_into_the_flat_gradient) {
+TEST(AdapterSet, BackwardAddsIntoTheFlatGradient) {
   AdapterSet adapters = list_adapters();
   adapters.set_requires_grad(true);
   EXPECT_TRUE(adapters.at(0).up.is_leaf());
@@ -111,7 +111,7 @@ TEST(AdapterSet, backward_adds_into_the_flat_gradient) {
   EXPECT_TRUE(at::equal(adapters.flat_gradient(), once));
 }
 
-TEST(AdapterSet, one_operation_on_the_flat_buffer_moves_every_adapter) {
+TEST(AdapterSet, OneOperationOnTheFlatBufferMovesEveryAdapter) {
   AdapterSet adapters = list_adapters();
   adapters.set_requires_grad(true);
   const double before = toy_loss(adapters).item<double>();
@@ -124,7 +124,7 @@ TEST(AdapterSet, one_operation_on_the_flat_buffer_moves_every_adapter) {
   EXPECT_TRUE(adapters.at(0).down.is_leaf());
 }
 
-TEST(AdapterSet, a_change_between_forward_and_backward_is_noticed) {
+TEST(AdapterSet, AChangeBetweenForwardAndBackwardIsNoticed) {
   AdapterSet adapters = list_adapters();
   adapters.set_requires_grad(true);
   const Tensor loss = toy_loss(adapters);
@@ -132,7 +132,7 @@ TEST(AdapterSet, a_change_between_forward_and_backward_is_noticed) {
   EXPECT_THROW(loss.backward(), c10::Error);
 }
 
-TEST(AdapterSet, gradients_can_be_switched_off) {
+TEST(AdapterSet, GradientsCanBeSwitchedOff) {
   AdapterSet adapters = list_adapters();
   EXPECT_FALSE(adapters.requires_grad());
   EXPECT_ERROR((void)adapters.flat_gradient(), Error, "call set_requires_grad(true) first");
@@ -147,7 +147,7 @@ TEST(AdapterSet, gradients_can_be_switched_off) {
   adapters.initialize(2, "normal");  // also while gradients are on
 }
 
-TEST(AdapterSet, keeps_its_buffers_when_moved) {
+TEST(AdapterSet, KeepsItsBuffersWhenMoved) {
   AdapterSet first = list_adapters();
   first.set_requires_grad(true);
   const AdapterSet second = std::move(first);
@@ -156,7 +156,7 @@ TEST(AdapterSet, keeps_its_buffers_when_moved) {
   EXPECT_TRUE(same(second.at(0).up, list_tensors()[0]));
 }
 
-TEST(AdapterSet, clone_and_assign_copy_values) {
+TEST(AdapterSet, CloneAndAssignCopyValues) {
   const AdapterSet original = list_adapters();
   const AdapterSet copy = original.clone(at::kCPU);
   EXPECT_TRUE(at::equal(copy.flat(), original.flat()));
@@ -167,7 +167,7 @@ TEST(AdapterSet, clone_and_assign_copy_values) {
   EXPECT_ERROR(other.assign(at::zeros({3})), Error, "adapter values", "expected shape [94]", "found [3]");
 }
 
-TEST(AdapterSet, names_the_first_tensor_that_is_not_finite) {
+TEST(AdapterSet, NamesTheFirstTensorThatIsNotFinite) {
   AdapterSet adapters = list_adapters();
   EXPECT_EQ(adapters.first_non_finite(), "");
   adapters.at(1).gate[0][2].fill_(std::numeric_limits<float>::infinity());
@@ -179,7 +179,7 @@ TEST(AdapterSet, names_the_first_tensor_that_is_not_finite) {
   EXPECT_EQ(plain.first_non_finite(), "mid_block.ff.net.2.lora_down");
 }
 
-TEST(AdapterSet, refuses_what_cannot_be) {
+TEST(AdapterSet, RefusesWhatCannotBe) {
   AdapterSet joined(list_sites(), 5, true, at::kCPU);  // of ranks 3 and 2: can be used, but not begun
   EXPECT_ERROR(joined.initialize(0, "normal"), Error, "rank 5 is too large for the site mid_block.ff.net.2",
                "4 inputs and 10 outputs; choose at most 4");
@@ -195,7 +195,7 @@ TEST(AdapterSet, refuses_what_cannot_be) {
   EXPECT_THROW((void)adapters.at(2), std::out_of_range);
 }
 
-TEST(GatePooling, has_two_names) {
+TEST(GatePooling, HasTwoNames) {
   for (const GatePooling pooling : {GatePooling::sample, GatePooling::batch})
     EXPECT_EQ(gate_pooling_from_text(gate_pooling_text(pooling)), pooling);
   EXPECT_EQ(gate_pooling_text(GatePooling::batch), "batch");

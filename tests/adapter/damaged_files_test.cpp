@@ -72,13 +72,13 @@ void write_plainly(const std::filesystem::path& path, const std::string& bytes) 
   ASSERT_EQ(std::fwrite(bytes.data(), 1, bytes.size(), file.get()), bytes.size());
 }
 
-TEST(DamagedFiles, pickles) {
+TEST(DamagedFiles, Pickles) {
   const std::string good =
       pickled_parameter_list({{"0", at::kFloat, 6, 0, {2, 3}, {3, 1}}, {"1", at::kHalf, 20, 4, {3, 4}, {5, 1}}});
   EXPECT_GT(refused(good, [](const std::string& bytes) { (void)read_pickled_list(bytes, "list.pt"); }), kRounds / 2);
 }
 
-TEST(DamagedFiles, published_lists) {
+TEST(DamagedFiles, PublishedLists) {
   const testing::TemporaryFolder folder;
   for (const char* name : {"published_list.pt", "published_protocol4.pt"}) {
     const std::string good = read_file(testing::golden("adapter") / name);
@@ -91,7 +91,7 @@ TEST(DamagedFiles, published_lists) {
   }
 }
 
-TEST(DamagedFiles, adapter_files) {
+TEST(DamagedFiles, AdapterFiles) {
   const testing::TemporaryFolder folder;
   AdapterMetadata metadata;
   metadata.rank = kListRank;

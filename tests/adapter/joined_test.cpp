@@ -25,7 +25,7 @@ Tensor update(const AdapterSet& adapters, size_t site, double scale) {
   return s.up.matmul(s.down).mul(scale);
 }
 
-TEST(Joined, updates_add) {
+TEST(Joined, UpdatesAdd) {
   const AdapterSet a = filled({kWide, kDeep}, 3, 0), b = filled({kDeep, kWide}, 4, 7);  // b in another order
   const AdapterSet both = joined(a, 0.5, b, 2.0);
   EXPECT_EQ(both.rank(), 7);
@@ -38,7 +38,7 @@ TEST(Joined, updates_add) {
   }
 }
 
-TEST(Joined, names_what_cannot_be_joined) {
+TEST(Joined, NamesWhatCannotBeJoined) {
   const AdapterSet a = filled({kWide, kDeep}, 3, 0);
   EXPECT_ERROR(joined(list_adapters(), 1, a, 1), Error, "gated adapters cannot be joined");
   EXPECT_ERROR(joined(a, 1, list_adapters(), 1), Error, "gated adapters cannot be joined");

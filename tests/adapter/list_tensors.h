@@ -1,6 +1,5 @@
 // The sites and values of the goldens that scripts/goldens/published_list.py writes.
 #pragma once
-
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/equal.h>

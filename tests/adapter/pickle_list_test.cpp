@@ -39,18 +39,18 @@ const std::vector<PickledTensor> kExamples = {
     {"x/y", at::kBFloat16, 5'000'000'000, 4'000'000'000, {7}, {2}},
 };
 
-TEST(PickledList, written_then_read_is_the_identity) {
+TEST(PickledList, WrittenThenReadIsTheIdentity) {
   EXPECT_EQ(read(pickled_parameter_list(kExamples)), kExamples);
   EXPECT_TRUE(read(pickled_parameter_list({})).empty());
 }
 
-TEST(PickledList, reads_a_hand_written_pickle) {
+TEST(PickledList, ReadsAHandWrittenPickle) {
   const auto tensors = read(list_of(matrix(2, 2, 3, 4, 12)));
   ASSERT_EQ(tensors.size(), 1u);
   EXPECT_EQ(tensors[0], (PickledTensor{"0", at::kFloat, 12, 2, {2, 3}, {4, 1}}));
 }
 
-TEST(PickledList, refuses_every_other_name_without_executing_it) {
+TEST(PickledList, RefusesEveryOtherNameWithoutExecutingIt) {
   for (const char* attack :
        {"cos\nsystem\n", "cposix\nsystem\n", "cbuiltins\neval\n", "c__builtin__\nexec\n", "ctorch\nload\n",
         "ctorch._utils\n_rebuild_tensor\n", "ctorch\nDoubleStorage\n", "c__torch__.x\nY\n", "csubprocess\nPopen\n"}) {
@@ -62,14 +62,14 @@ TEST(PickledList, refuses_every_other_name_without_executing_it) {
   EXPECT_ERROR(read(kStart + "cos\nsys\x1btem\n."), Error, "asks for os.sys?tem");
 }
 
-TEST(PickledList, refuses_every_instruction_that_a_list_does_not_need) {
+TEST(PickledList, RefusesEveryInstructionThatAListDoesNotNeed) {
   for (const char code : {'i', 'o', 'b', 'P', '\x81', '\x82', '\x83', '\x84', '\x92', 'S',    'V',    'I',    'L', 'F',
                           'G', 'l', 'd', '0', '2',    '1',    'p',    'g',    '\x8b', '\x8f', '\x96', '\xff', '\0'}) {
     EXPECT_ERROR(read(kStart + "](" + code + "e."), Error, "has the instruction 0x", "refused");
   }
 }
 
-TEST(PickledList, refuses_other_objects) {
+TEST(PickledList, RefusesOtherObjects) {
   EXPECT_ERROR(read(kStart + "N."), Error, "the pickle is None");
   EXPECT_ERROR(read(kStart + "K\x05."), Error, "the pickle is a number");
   EXPECT_ERROR(read(kStart + "}."), Error, "the pickle is a dictionary");
@@ -95,7 +95,7 @@ TEST(PickledList, refuses_other_objects) {
   EXPECT_ERROR(read("\x80\x63."), Error, "unknown protocol");
 }
 
-TEST(PickledList, refuses_tensors_outside_their_storage) {
+TEST(PickledList, RefusesTensorsOutsideTheirStorage) {
   EXPECT_EQ(read(list_of(matrix(0, 2, 3, 3, 6))).size(), 1u);
   for (const std::string& bad :
        {matrix(1, 2, 3, 3, 6), matrix(0, 2, 3, 4, 6), matrix(0, 3, 3, 3, 6), matrix(0, 3, 3, 0, 6),
@@ -110,13 +110,13 @@ TEST(PickledList, refuses_tensors_outside_their_storage) {
       Error, "storage of negative size");
 }
 
-TEST(PickledList, every_truncation_is_an_error) {
+TEST(PickledList, EveryTruncationIsAnError) {
   const std::string whole = pickled_parameter_list(kExamples);
   for (size_t length = 0; length < whole.size(); ++length)
     EXPECT_ERROR(read(whole.substr(0, length)), Error, "list.pt: the pickle is damaged");
 }
 
-TEST(PickledList, damaged_stacks_are_errors) {
+TEST(PickledList, DamagedStacksAreErrors) {
   EXPECT_ERROR(read(kStart + "t."), Error, "has no mark where one is needed");
   EXPECT_ERROR(read(kStart + "a."), Error, "takes from an empty stack");
   EXPECT_ERROR(read(kStart + "]]."), Error, "does not end with one object");
@@ -130,7 +130,7 @@ TEST(PickledList, damaged_stacks_are_errors) {
                Error, "a number of more than 64 bits");
 }
 
-TEST(PickledList, bombs_are_refused) {
+TEST(PickledList, BombsAreRefused) {
   EXPECT_ERROR(read(kStart + std::string(20, ')') + std::string(100, '\x85') + "."), Error,
                "nests tuples more than 8 deep");
   EXPECT_ERROR(read(std::string(5'000'000, 'N')), Error, "is larger than any list of adapters needs");
@@ -148,7 +148,7 @@ std::string vector_list(const std::string& storage_size, const std::string& offs
                  storage_size + "tQ" + offset + "(" + size + "t(" + stride + "t\x89" + kOrdered + "tR");
 }
 
-TEST(PickledList, numbers_have_a_sign) {
+TEST(PickledList, NumbersHaveASign) {
   const std::string six = integer(6), one = "K\x01";
   EXPECT_EQ(read(vector_list(six, std::string("\x8a\0", 2), six, one)).at(0).offset, 0);
   EXPECT_EQ(read(vector_list(six, "\x8a\x01\x02", "\x8a\x01\x04", one)).at(0).sizes, std::vector<int64_t>{4});

@@ -12,7 +12,7 @@ namespace {
 
 using testing::TemporaryFolder;
 
-TEST(PlainLora, has_diffusers_names_and_a_constant_gate) {
+TEST(PlainLora, HasDiffusersNamesAndAConstantGate) {
   const TemporaryFolder folder;
   export_plain_lora(folder / "lora.safetensors", list_adapters(), 0.5, kInitialGate, "unet.");
   const Safetensors file = load_safetensors(folder / "lora.safetensors");
@@ -24,7 +24,7 @@ TEST(PlainLora, has_diffusers_names_and_a_constant_gate) {
   EXPECT_EQ(file.metadata.at("jointtuner_gate"), "constant 0.5");
 }
 
-TEST(PlainLora, equals_the_adapter_when_the_gate_is_constant) {
+TEST(PlainLora, EqualsTheAdapterWhenTheGateIsConstant) {
   const TemporaryFolder folder;
   AdapterSet adapters = list_adapters();
   for (size_t i = 0; i < adapters.size(); ++i) adapters.at(i).gate.zero_();  // then g = sigmoid(0) for every input
@@ -39,7 +39,7 @@ TEST(PlainLora, equals_the_adapter_when_the_gate_is_constant) {
   EXPECT_LT(found.sub(expected).abs().max().item<double>(), 1e-6);  // rounding of a sum of 18 products below 1
 }
 
-TEST(PlainLora, is_exact_without_gates) {
+TEST(PlainLora, IsExactWithoutGates) {
   const TemporaryFolder folder;
   export_plain_lora(folder / "lora.safetensors", list_adapters(false), 1.0, 0.25, "unet.");
   const Safetensors file = load_safetensors(folder / "lora.safetensors");
@@ -47,12 +47,11 @@ TEST(PlainLora, is_exact_without_gates) {
   EXPECT_EQ(file.metadata.at("jointtuner_gate"), "none");
 }
 
-TEST(PlainLora, refuses_an_impossible_gate) {
+TEST(PlainLora, RefusesAnImpossibleGate) {
   const TemporaryFolder folder;
-  for (const double gate : {0.0, -1.0, 1.5}) {
+  for (const double gate : {0.0, -1.0, 1.5})
     EXPECT_ERROR(export_plain_lora(folder / "lora.safetensors", list_adapters(), 1.0, gate, ""), Error,
                  "gate: expected a number above 0 and at most 1, found ");
-  }
   EXPECT_FALSE(std::filesystem::exists(folder / "lora.safetensors"));
 }
 

@@ -30,7 +30,7 @@ std::pair<std::string, int> output_of(const std::string& command) {
   return {output, ::pclose(pipe)};
 }
 
-TEST(PublishedList, reads_what_python_writes) {
+TEST(PublishedList, ReadsWhatPythonWrites) {
   EXPECT_TRUE(same(load("published_list.pt"), list_tensors()));
   EXPECT_TRUE(same(load("published_protocol4.pt"), list_tensors()));
   EXPECT_TRUE(same(load("published_half.pt"), list_tensors()));
@@ -38,14 +38,14 @@ TEST(PublishedList, reads_what_python_writes) {
   EXPECT_TRUE(same(load("published_ungated.pt"), list_tensors(false)));
 }
 
-TEST(PublishedList, tensors_own_their_memory) {
+TEST(PublishedList, TensorsOwnTheirMemory) {
   const auto tensors = load("strided_views.pt");
   for (const Tensor& tensor : tensors) EXPECT_TRUE(tensor.is_contiguous());
   tensors[0].fill_(0);
   EXPECT_TRUE(same(tensors[1], list_tensors()[1]));
 }
 
-TEST(PublishedList, becomes_adapters_of_the_sites) {
+TEST(PublishedList, BecomesAdaptersOfTheSites) {
   const AdapterSet gated = match_published_list(list_tensors(), list_sites(), "list.pt", at::kCPU);
   EXPECT_EQ(gated.rank(), kListRank);
   EXPECT_TRUE(gated.gated());
@@ -55,7 +55,7 @@ TEST(PublishedList, becomes_adapters_of_the_sites) {
   EXPECT_TRUE(at::equal(plain.flat(), list_adapters(false).flat()));
 }
 
-TEST(PublishedList, written_then_read_is_the_identity) {
+TEST(PublishedList, WrittenThenReadIsTheIdentity) {
   const TemporaryFolder folder;
   AdapterSet adapters = list_adapters();
   adapters.set_requires_grad(true);
@@ -67,7 +67,7 @@ TEST(PublishedList, written_then_read_is_the_identity) {
   EXPECT_TRUE(same(load_published_list(folder / "plain.pt"), list_tensors(false)));
 }
 
-TEST(PublishedList, python_reads_what_is_written) {
+TEST(PublishedList, PythonReadsWhatIsWritten) {
   const std::string source = JOINTTUNER_SOURCE_DIR;
   auto [python, status] = output_of("'" + source + "/scripts/setup.sh' --print-python 2>/dev/null");
   if (status != 0) GTEST_SKIP() << "the exporter's Python is not installed (scripts/setup.sh --export)";
@@ -81,7 +81,7 @@ TEST(PublishedList, python_reads_what_is_written) {
   EXPECT_EQ(output, "equal\n");
 }
 
-TEST(PublishedList, never_executes_a_pickle) {
+TEST(PublishedList, NeverExecutesAPickle) {
   const TemporaryFolder folder;
   const fs::path before = fs::current_path();
   fs::current_path(folder.path());
@@ -92,7 +92,7 @@ TEST(PublishedList, never_executes_a_pickle) {
   fs::current_path(before);
 }
 
-TEST(PublishedList, refuses_other_files) {
+TEST(PublishedList, RefusesOtherFiles) {
   EXPECT_ERROR((void)load("legacy.pt"), Error, "legacy.pt: is in torch.save's format before PyTorch 1.6",
                "torch.save(torch.load(\"", "weights_only=True)");
   EXPECT_ERROR((void)load("state_dict.pt"), Error, "is a dictionary (a state dict?)");
@@ -107,7 +107,7 @@ TEST(PublishedList, refuses_other_files) {
   EXPECT_ERROR((void)load_published_list(folder / "empty.pt"), Error, "expected a file of torch.save");
 }
 
-TEST(PublishedList, every_truncation_is_an_error) {
+TEST(PublishedList, EveryTruncationIsAnError) {
   const TemporaryFolder folder;
   const std::string whole = read_file(golden("adapter/published_list.pt"));
   for (size_t length = 0; length < whole.size(); length += 13) {
@@ -116,7 +116,7 @@ TEST(PublishedList, every_truncation_is_an_error) {
   }
 }
 
-TEST(PublishedList, refuses_an_archive_whose_parts_disagree) {
+TEST(PublishedList, RefusesAnArchiveWhosePartsDisagree) {
   const TemporaryFolder folder;
   const auto load_with = [&](const std::string& order, size_t data_bytes) {
     caffe2::serialize::PyTorchStreamWriter writer((folder / "list.pt").string());
@@ -134,7 +134,7 @@ TEST(PublishedList, refuses_an_archive_whose_parts_disagree) {
   EXPECT_ERROR(load_with("big", 24), Error, "list.pt: expected little-endian numbers, found \"big\"");
 }
 
-TEST(PublishedList, refuses_tensors_that_do_not_fit_the_sites) {
+TEST(PublishedList, RefusesTensorsThatDoNotFitTheSites) {
   const auto match = [](std::vector<Tensor> tensors) {
     (void)match_published_list(tensors, list_sites(), "list.pt", at::kCPU);
   };

@@ -17,15 +17,15 @@ namespace {
 
 using testing::golden;
 
-// Largest difference relative to the largest value. The Python side ran the same operators on the same chunks; what
-// remains is the order of sums.
+/// Largest difference relative to the largest value. The Python side ran the same operators on the same chunks; what
+/// remains is the order of sums.
 double difference(const Tensor& found, const Tensor& expected) {
   EXPECT_EQ(found.sizes(), expected.sizes());
   return (found.sub(expected).abs().max().item<double>()) / expected.abs().max().item<double>();
 }
 constexpr double kRounding = 2e-6;
 
-// formula() of scripts/goldens/backbone.py.
+/// formula() of scripts/goldens/backbone.py.
 Tensor formula(at::IntArrayRef shape) {
   const int64_t count = c10::multiply_integers(shape);
   return at::arange(count, at::kLong).mul_(7919).remainder_(2003).to(at::kFloat).div_(1001.5).sub_(1).view(shape);
@@ -42,7 +42,7 @@ class CausalAutoencoderTest : public ::testing::TestWithParam<const char*> {
   }
   int64_t tile_px() const { return std::stoll(golden_.metadata.at("tile_px")); }
 
-  // Sizes in latents.
+  /// Sizes in latents.
   Tensor clip(int64_t frames, int64_t height = 5, int64_t width = 7) const {
     const int64_t factor = manifest().latents.spatial_compression;
     return formula({frames, 3, height * factor, width * factor});
@@ -75,18 +75,18 @@ class CausalAutoencoderTest : public ::testing::TestWithParam<const char*> {
       load_safetensors(golden(std::string("backbone/autoencoder_") + GetParam() + ".safetensors"));
 };
 
-TEST_P(CausalAutoencoderTest, encode_equals_diffusers) {
+TEST_P(CausalAutoencoderTest, EncodeEqualsDiffusers) {
   const Autoencoder autoencoder = make();
   for (const int64_t frames : list("frames")) expect_encoded(autoencoder.encode(clip(frames)), std::to_string(frames));
 }
 
-TEST_P(CausalAutoencoderTest, decode_equals_diffusers) {
+TEST_P(CausalAutoencoderTest, DecodeEqualsDiffusers) {
   const Autoencoder autoencoder = make();
   for (const int64_t frames : list("frames"))
     expect_decoded(autoencoder.decode(latents(frames)), std::to_string(frames));
 }
 
-TEST_P(CausalAutoencoderTest, tiles_equal_diffusers) {
+TEST_P(CausalAutoencoderTest, TilesEqualDiffusers) {
   const Autoencoder tiled = make({.tile_px = tile_px(), .encode_tile_px = tile_px()});
   for (const int64_t frames : list("tiled_frames")) {
     expect_encoded(tiled.encode(clip(frames, 11, 9)), fmt::format("tiled.{}", frames));
@@ -98,8 +98,8 @@ TEST_P(CausalAutoencoderTest, tiles_equal_diffusers) {
   expect_decoded(tiled.decode(latents(9)), "9");
 }
 
-// The tile * overlap products here are no whole numbers: diffusers would give frames of a wrong size.
-TEST_P(CausalAutoencoderTest, tiles_of_any_size_give_whole_frames) {
+/// The tile * overlap products here are no whole numbers: diffusers would give frames of a wrong size.
+TEST_P(CausalAutoencoderTest, TilesOfAnySizeGiveWholeFrames) {
   const int64_t factor = manifest().latents.spatial_compression;
   const Tensor z = latents(9, 11, 9), whole = make().decode(z);
   for (const int64_t tile : {5, 7}) {
@@ -110,15 +110,15 @@ TEST_P(CausalAutoencoderTest, tiles_of_any_size_give_whole_frames) {
   }
 }
 
-TEST_P(CausalAutoencoderTest, a_clip_is_decoded_alike_in_any_batch) {
+TEST_P(CausalAutoencoderTest, AClipIsDecodedAlikeInAnyBatch) {
   const Autoencoder autoencoder = make();
   const Tensor z = latents(17, 5, 7, 3), together = autoencoder.decode(z);
   for (int64_t b = 0; b < 3; ++b)
     EXPECT_TRUE(at::equal(together.narrow(0, b, 1), autoencoder.decode(z.narrow(0, b, 1)))) << b;
 }
 
-// What comes later in a clip cannot be seen: the first chunk is the same, bit for bit, whatever follows.
-TEST_P(CausalAutoencoderTest, a_chunk_does_not_depend_on_later_ones) {
+/// What comes later in a clip cannot be seen: the first chunk is the same, bit for bit, whatever follows.
+TEST_P(CausalAutoencoderTest, AChunkDoesNotDependOnLaterOnes) {
   const Autoencoder autoencoder = make();
   const Tensor z = latents(49), pixels = autoencoder.decode(z);
   EXPECT_TRUE(at::equal(autoencoder.decode(z.narrow(2, 0, latent_frames(17))), pixels.narrow(2, 0, 17)));
@@ -126,29 +126,29 @@ TEST_P(CausalAutoencoderTest, a_chunk_does_not_depend_on_later_ones) {
   EXPECT_TRUE(at::equal(autoencoder.encode(clip(17)).mean, mean.narrow(0, 0, latent_frames(17))));
 }
 
-TEST_P(CausalAutoencoderTest, an_image_is_a_clip_of_one_frame) {
+TEST_P(CausalAutoencoderTest, AnImageIsAClipOfOneFrame) {
   const Autoencoder autoencoder = make();
   EXPECT_EQ(autoencoder.encode(clip(1)).mean.size(0), 1);
   EXPECT_EQ(autoencoder.decode(latents(1)).size(2), 1);
   EXPECT_EQ(autoencoder.decode_to_bytes(latents(1)).size(1), 1);
 }
 
-TEST_P(CausalAutoencoderTest, slices_have_no_effect) {
+TEST_P(CausalAutoencoderTest, SlicesHaveNoEffect) {
   const Autoencoder sliced = make({.slice_frames = 1}), plain = make();
   EXPECT_FALSE(plain.slices_frames());
   EXPECT_TRUE(at::equal(sliced.decode(latents(17)), plain.decode(latents(17))));
   EXPECT_TRUE(at::equal(sliced.encode(clip(17)).std, plain.encode(clip(17)).std));
 }
 
-TEST_P(CausalAutoencoderTest, bytes_are_rounded_pixels) {
+TEST_P(CausalAutoencoderTest, BytesAreRoundedPixels) {
   const Tensor expected =
       make().decode(latents(17)).div(2).add(0.5).clamp(0, 1).mul(255).round().permute({0, 2, 3, 4, 1});
   EXPECT_TRUE(at::equal(make().decode_to_bytes(latents(17)).to(at::kFloat), expected));
 }
 
-// Above the result. A clip of 9 frames is one chunk and has no caches; that of 17 frames has two, of which the last
-// hands on none, so that the frame's tiles are blended while fewer caches are there; from 25 frames on all is equal.
-TEST_P(CausalAutoencoderTest, memory_does_not_grow_with_the_clip) {
+/// Above the result. A clip of 9 frames is one chunk and has no caches; that of 17 frames has two, of which the last
+/// hands on none, so that the frame's tiles are blended while fewer caches are there; from 25 frames on all is equal.
+TEST_P(CausalAutoencoderTest, MemoryDoesNotGrowWithTheClip) {
   for (const int64_t tile : {int64_t{0}, tile_px()}) {
     const Autoencoder autoencoder = make({.tile_px = tile, .encode_tile_px = tile});
     testing::CountingAllocator memory;
@@ -170,14 +170,14 @@ TEST_P(CausalAutoencoderTest, memory_does_not_grow_with_the_clip) {
   }
 }
 
-TEST_P(CausalAutoencoderTest, clips_that_cannot_be_cut_are_refused) {
+TEST_P(CausalAutoencoderTest, ClipsThatCannotBeCutAreRefused) {
   const Autoencoder autoencoder = make();
   EXPECT_ERROR(autoencoder.encode(clip(16)), Error, "cannot encode a clip of 16 frames", "nearest", "17");
   EXPECT_ERROR(autoencoder.encode(clip(2)), Error, "cannot encode a clip of 2 frames", "nearest is 1 or ");
   EXPECT_ERROR(autoencoder.encode(clip(0)), Error, "multiples of");
 }
 
-TEST_P(CausalAutoencoderTest, wrong_sizes_are_refused) {
+TEST_P(CausalAutoencoderTest, WrongSizesAreRefused) {
   const int64_t channels = manifest().latents.channels, factor = manifest().latents.spatial_compression;
   const Autoencoder autoencoder = make();
   EXPECT_ERROR(autoencoder.encode(at::zeros({1, 3, factor, factor + 1})), Error,

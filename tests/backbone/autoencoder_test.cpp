@@ -13,8 +13,8 @@ namespace {
 
 using testing::golden;
 
-// Largest difference relative to the largest value. The Python side ran the same operators; what remains is the order
-// of sums, which differs with threads and batch sizes.
+/// Largest difference relative to the largest value. The Python side ran the same operators; what remains is the order
+/// of sums, which differs with threads and batch sizes.
 double difference(const Tensor& found, const Tensor& expected) {
   EXPECT_EQ(found.sizes(), expected.sizes());
   return (found.sub(expected).abs().max().item<double>()) / expected.abs().max().item<double>();
@@ -32,7 +32,7 @@ class AutoencoderTest : public ::testing::Test {
   const Safetensors golden_ = load_safetensors(golden("backbone/autoencoder.safetensors"));
 };
 
-TEST_F(AutoencoderTest, encode_equals_diffusers_for_every_slice_size) {
+TEST_F(AutoencoderTest, EncodeEqualsDiffusersForEverySliceSize) {
   for (const int64_t slice : {1, 2, 100}) {
     const Posterior posterior = make({.slice_frames = slice}).encode(value("pixels"));
     EXPECT_LT(difference(posterior.mean, value("mean")), kRounding) << slice;
@@ -41,7 +41,7 @@ TEST_F(AutoencoderTest, encode_equals_diffusers_for_every_slice_size) {
   }
 }
 
-TEST_F(AutoencoderTest, decode_equals_diffusers_for_every_slice_size) {
+TEST_F(AutoencoderTest, DecodeEqualsDiffusersForEverySliceSize) {
   for (const int64_t slice : {1, 2, 100}) {
     const Tensor pixels = make({.slice_frames = slice}).decode(value("latents"));
     EXPECT_LT(difference(pixels, value("decoded")), kRounding) << slice;
@@ -49,14 +49,14 @@ TEST_F(AutoencoderTest, decode_equals_diffusers_for_every_slice_size) {
   }
 }
 
-TEST_F(AutoencoderTest, tiled_decode_equals_diffusers) {
+TEST_F(AutoencoderTest, TiledDecodeEqualsDiffusers) {
   const AutoencoderOptions options{.slice_frames = 2, .tile_px = std::stoll(golden_.metadata.at("tile_px"))};
   EXPECT_LT(difference(make(options).decode(value("latents")), value("tiled")), kRounding);
   EXPECT_GT(difference(value("tiled"), value("decoded")), 1e-4);  // else the tiles prove nothing
   EXPECT_LT(difference(make({.tile_px = 64}).decode(value("latents")), value("decoded")), kRounding);  // fits one tile
 }
 
-TEST_F(AutoencoderTest, tiled_encode_equals_diffusers) {
+TEST_F(AutoencoderTest, TiledEncodeEqualsDiffusers) {
   const int64_t tile_px = std::stoll(golden_.metadata.at("tile_px"));
   const Posterior tiled = make({.slice_frames = 1, .encode_tile_px = tile_px}).encode(value("wide"));
   EXPECT_LT(difference(tiled.mean, value("tiled_mean")), kRounding);
@@ -64,8 +64,8 @@ TEST_F(AutoencoderTest, tiled_encode_equals_diffusers) {
   EXPECT_GT(difference(make().encode(value("wide")).mean, value("tiled_mean")), 1e-4);  // else the tiles prove nothing
 }
 
-// The tile * overlap products here are no whole numbers: diffusers would give frames of a wrong size.
-TEST_F(AutoencoderTest, tiles_of_any_size_give_whole_frames) {
+/// The tile * overlap products here are no whole numbers: diffusers would give frames of a wrong size.
+TEST_F(AutoencoderTest, TilesOfAnySizeGiveWholeFrames) {
   for (const int64_t tile : {10, 12, 14, 18}) {
     const Tensor pixels = make({.tile_px = tile}).decode(value("latents"));
     EXPECT_EQ(pixels.sizes(), value("decoded").sizes()) << tile;
@@ -74,7 +74,7 @@ TEST_F(AutoencoderTest, tiles_of_any_size_give_whole_frames) {
   }
 }
 
-TEST_F(AutoencoderTest, bytes_are_rounded_pixels) {
+TEST_F(AutoencoderTest, BytesAreRoundedPixels) {
   const Tensor expected = value("decoded").div(2).add(0.5).clamp(0, 1).mul(255).round().permute({0, 2, 3, 4, 1});
   const Tensor bytes = make().decode_to_bytes(value("latents"));
   EXPECT_EQ(bytes.scalar_type(), at::kByte);
@@ -83,7 +83,7 @@ TEST_F(AutoencoderTest, bytes_are_rounded_pixels) {
   EXPECT_LT(bytes.to(at::kFloat).sub(expected).abs().mean().item<double>(), 1e-3);
 }
 
-TEST_F(AutoencoderTest, memory_does_not_grow_with_the_clip) {
+TEST_F(AutoencoderTest, MemoryDoesNotGrowWithTheClip) {
   const Autoencoder autoencoder = make();
   testing::CountingAllocator memory;
   std::vector<int64_t> decoding, encoding;
@@ -103,13 +103,13 @@ TEST_F(AutoencoderTest, memory_does_not_grow_with_the_clip) {
   EXPECT_EQ(encoding[3], encoding[1]);
 }
 
-TEST_F(AutoencoderTest, runs_repeat_bit_for_bit) {
+TEST_F(AutoencoderTest, RunsRepeatBitForBit) {
   const Autoencoder autoencoder = make();
   const Tensor first = autoencoder.decode(value("latents"));
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(at::equal(autoencoder.decode(value("latents")), first));
 }
 
-TEST_F(AutoencoderTest, wrong_sizes_are_refused) {
+TEST_F(AutoencoderTest, WrongSizesAreRefused) {
   const Autoencoder autoencoder = make();
   EXPECT_ERROR(autoencoder.encode(at::zeros({1, 3, 7, 8})), Error, "[1, 3, 7, 8]", "multiples of 2");
   EXPECT_ERROR(autoencoder.encode(at::zeros({1, 4, 8, 8})), Error, "clip [F,3,H,W]");

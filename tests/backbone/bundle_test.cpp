@@ -12,7 +12,7 @@ using testing::BundleCopy;
 using testing::golden;
 using testing::TemporaryFolder;
 
-// Notes about verified files go to a folder of the test.
+/// Notes about verified files go to a folder of the test.
 class BundleTest : public ::testing::Test {
  protected:
   void SetUp() override { ::setenv("XDG_CACHE_HOME", cache_.path().c_str(), 1); }
@@ -21,7 +21,7 @@ class BundleTest : public ::testing::Test {
   TemporaryFolder cache_;
 };
 
-TEST_F(BundleTest, opens_with_every_field) {
+TEST_F(BundleTest, OpensWithEveryField) {
   const Bundle bundle = Bundle::open(golden("nano_bundle"), Verify::contents);
   const Manifest& manifest = bundle.manifest();
   EXPECT_EQ(manifest.family, "unet3d");
@@ -49,12 +49,12 @@ TEST_F(BundleTest, opens_with_every_field) {
   EXPECT_ERROR(bundle.sha256("other.pt"), Error, "other.pt");
 }
 
-TEST_F(BundleTest, missing_folder_and_foreign_folder) {
+TEST_F(BundleTest, MissingFolderAndForeignFolder) {
   EXPECT_ERROR(Bundle::open("/nowhere/bundle"), Error, "/nowhere/bundle", "no such folder", "export_backbone.sh");
   EXPECT_ERROR(Bundle::open(cache_.path()), Error, "no bundle.json", "export_backbone.sh");
 }
 
-TEST_F(BundleTest, missing_truncated_and_changed_files) {
+TEST_F(BundleTest, MissingTruncatedAndChangedFiles) {
   const BundleCopy copy;
   copy.flip_byte("denoiser.pt");
   EXPECT_ERROR(Bundle::open(copy.path()), Error, "denoiser.pt", "SHA-256", "expected", "damaged");
@@ -66,7 +66,7 @@ TEST_F(BundleTest, missing_truncated_and_changed_files) {
   EXPECT_ERROR(Bundle::open(copy.path(), Verify::sizes), Error, "autoencoder.pt", "missing", "export the bundle again");
 }
 
-TEST_F(BundleTest, a_file_that_was_good_and_then_changed_is_hashed_again) {
+TEST_F(BundleTest, AFileThatWasGoodAndThenChangedIsHashedAgain) {
   const BundleCopy copy;
   EXPECT_NO_THROW(Bundle::open(copy.path()));
   EXPECT_NO_THROW(Bundle::open(copy.path()));
@@ -76,12 +76,12 @@ TEST_F(BundleTest, a_file_that_was_good_and_then_changed_is_hashed_again) {
   EXPECT_NO_THROW(Bundle::open(copy.path()));
 }
 
-TEST_F(BundleTest, works_without_a_place_for_notes) {
+TEST_F(BundleTest, WorksWithoutAPlaceForNotes) {
   ::setenv("XDG_CACHE_HOME", "/proc/nowhere", 1);
   EXPECT_NO_THROW(Bundle::open(golden("nano_bundle")));
 }
 
-TEST_F(BundleTest, other_versions_are_told_by_their_version) {
+TEST_F(BundleTest, OtherVersionsAreToldByTheirVersion) {
   const BundleCopy copy;
   copy.edit([](auto& m) { m = {{"format", "jointtuner-bundle"}, {"version", 3}}; });
   EXPECT_ERROR(Bundle::open(copy.path()), Error, "bundle.json", "version 3", "reads version 2 only",
@@ -102,7 +102,7 @@ struct Damage {
 
 class BundleDamage : public ::testing::TestWithParam<Damage> {};
 
-TEST_P(BundleDamage, is_one_clear_error) {
+TEST_P(BundleDamage, IsOneClearError) {
   const BundleCopy copy;
   copy.edit(GetParam().change);
   try {
@@ -183,7 +183,7 @@ const std::vector<Damage> kDamages = {
 INSTANTIATE_TEST_SUITE_P(Manifest, BundleDamage, ::testing::ValuesIn(kDamages),
                          [](const auto& damage) { return damage.param.name; });
 
-TEST_F(BundleTest, any_family_is_accepted) {
+TEST_F(BundleTest, AnyFamilyIsAccepted) {
   const BundleCopy copy;
   copy.edit([](auto& m) { m["family"] = "another"; });
   EXPECT_EQ(Bundle::open(copy.path()).manifest().family, "another");

@@ -28,7 +28,7 @@ class DecodeWithinMemoryTest : public ::testing::TestWithParam<const char*> {
  protected:
   static void SetUpTestSuite() { at::set_num_threads(1); }  // on tensors this small, a second thread only costs
 
-  // Latents of 12 x 18: tiles halve as 18 (whole), 9, 4.
+  /// Latents of 12 x 18: tiles halve as 18 (whole), 9, 4.
   Tensor latents() const {
     const int64_t channels = bundle_.manifest().latents.channels;
     return at::arange(channels * 3 * 12 * 18)
@@ -40,7 +40,7 @@ class DecodeWithinMemoryTest : public ::testing::TestWithParam<const char*> {
   }
   int64_t tile(int64_t in_latents) const { return in_latents * bundle_.manifest().latents.spatial_compression; }
 
-  // Bytes needed for a decode within `options`.
+  /// Bytes needed for a decode within `options`.
   int64_t needed(const AutoencoderOptions& options) const {
     const Tensor z = latents();
     autoencoder_.decode_to_bytes(z, options);  // makes what is made once
@@ -49,7 +49,7 @@ class DecodeWithinMemoryTest : public ::testing::TestWithParam<const char*> {
     return memory.peak();
   }
 
-  // Decodes with memory for `most` bytes; warnings go to `warnings`.
+  /// Decodes with memory for `most` bytes; warnings go to `warnings`.
   DecodedClip decoded(int64_t most, const AutoencoderOptions& options = kWhole,
                       const std::function<void()>& fail = fail_as_libtorch, std::string* warnings = nullptr) const {
     const Tensor z = latents();
@@ -75,7 +75,7 @@ class DecodeWithinMemoryTest : public ::testing::TestWithParam<const char*> {
   const Autoencoder autoencoder_{bundle_, at::kCPU, kWhole};
 };
 
-TEST_P(DecodeWithinMemoryTest, with_enough_memory_it_is_decode_to_bytes) {
+TEST_P(DecodeWithinMemoryTest, WithEnoughMemoryItIsDecodeToBytes) {
   std::string warnings;
   const DecodedClip clip = decoded(needed(kWhole), kWhole, fail_as_libtorch, &warnings);
   EXPECT_EQ(clip.options.tile_px, 0);
@@ -83,7 +83,7 @@ TEST_P(DecodeWithinMemoryTest, with_enough_memory_it_is_decode_to_bytes) {
   EXPECT_EQ(warnings, "");
 }
 
-TEST_P(DecodeWithinMemoryTest, tiles_halve_until_they_fit) {
+TEST_P(DecodeWithinMemoryTest, TilesHalveUntilTheyFit) {
   for (const int64_t side : {9, 4}) {
     const AutoencoderOptions tiles{.slice_frames = 1, .tile_px = tile(side)};
     std::string warnings;
@@ -97,7 +97,7 @@ TEST_P(DecodeWithinMemoryTest, tiles_halve_until_they_fit) {
   }
 }
 
-TEST_P(DecodeWithinMemoryTest, starts_with_the_tiles_it_is_given) {
+TEST_P(DecodeWithinMemoryTest, StartsWithTheTilesItIsGiven) {
   const AutoencoderOptions tiles{.slice_frames = 1, .tile_px = tile(9)};
   EXPECT_EQ(decoded(1L << 40, tiles).options.tile_px, tile(9));
   EXPECT_EQ(decoded(needed({.slice_frames = 1, .tile_px = tile(4)}), tiles).options.tile_px, tile(4));
@@ -107,7 +107,7 @@ TEST_P(DecodeWithinMemoryTest, starts_with_the_tiles_it_is_given) {
             tile(9));
 }
 
-TEST_P(DecodeWithinMemoryTest, every_way_of_running_out_of_memory_counts) {
+TEST_P(DecodeWithinMemoryTest, EveryWayOfRunningOutOfMemoryCounts) {
   const AutoencoderOptions tiles{.slice_frames = 1, .tile_px = tile(9)};
   const int64_t most = needed(tiles);
   const std::vector<std::function<void()>> ways{
@@ -117,12 +117,12 @@ TEST_P(DecodeWithinMemoryTest, every_way_of_running_out_of_memory_counts) {
   for (const auto& fail : ways) EXPECT_EQ(decoded(most, kWhole, fail).options.tile_px, tile(9));
 }
 
-TEST_P(DecodeWithinMemoryTest, where_nothing_fits_the_error_says_what_to_do) {
+TEST_P(DecodeWithinMemoryTest, WhereNothingFitsTheErrorSaysWhatToDo) {
   EXPECT_ERROR(decoded(1000), OutOfMemory, "ran out of memory in tiles of", fmt::format("{0} x {0} pixels", tile(4)),
                "on cpu", "jointtuner decode", "can't allocate memory");
 }
 
-TEST_P(DecodeWithinMemoryTest, other_errors_pass_through) {
+TEST_P(DecodeWithinMemoryTest, OtherErrorsPassThrough) {
   const std::function<void()> other = [] { TORCH_CHECK(false, "another trouble"); };
   std::string warnings;
   try {
@@ -139,8 +139,8 @@ TEST_P(DecodeWithinMemoryTest, other_errors_pass_through) {
 
 INSTANTIATE_TEST_SUITE_P(Bundles, DecodeWithinMemoryTest, ::testing::Values("nano", "nano_2b"));
 
-// Single frames come before tiles where they help: the picture is the same.
-TEST(DecodeWithinMemory, a_frame_at_a_time_comes_first) {
+/// Single frames come before tiles where they help: the picture is the same.
+TEST(DecodeWithinMemory, AFrameAtATimeComesFirst) {
   at::set_num_threads(1);
   const Autoencoder autoencoder(Bundle::open(golden("nano_bundle")), at::kCPU);
   const Tensor z = at::linspace(-2, 2, 4 * 3 * 24 * 36).view({1, 4, 3, 24, 36});

@@ -19,7 +19,7 @@ FrozenModule load(const std::filesystem::path& file, const std::vector<MethodSig
   return FrozenModule(file, at::kCPU, methods);
 }
 
-TEST(FrozenModule, weights_equal_those_of_the_plain_loader_and_need_no_gradient) {
+TEST(FrozenModule, WeightsEqualThoseOfThePlainLoaderAndNeedNoGradient) {
   const std::filesystem::path file = golden("nano_bundle/denoiser.pt");
   const FrozenModule frozen = load(file, {{"forward", 3}});
   const torch::jit::Module plain = torch::jit::load(file.string());
@@ -36,7 +36,7 @@ TEST(FrozenModule, weights_equal_those_of_the_plain_loader_and_need_no_gradient)
   }
 }
 
-TEST(FrozenModule, trainable_parameters_of_the_file_are_frozen) {
+TEST(FrozenModule, TrainableParametersOfTheFileAreFrozen) {
   const testing::TemporaryFolder folder;
   torch::jit::Module module("Scale");
   module.register_parameter("weight", at::ones({3}).requires_grad_(true), false);
@@ -47,7 +47,7 @@ TEST(FrozenModule, trainable_parameters_of_the_file_are_frozen) {
   EXPECT_FALSE(FrozenMethod(frozen, "forward", at::kCPU).run({at::ones({2, 3})}).at(0).requires_grad());
 }
 
-TEST(FrozenModule, weights_outlive_a_replaced_file) {
+TEST(FrozenModule, WeightsOutliveAReplacedFile) {
   const BundleCopy copy;
   const std::filesystem::path file = copy.path() / "text_encoder.pt";
   const FrozenModule frozen = load(file);
@@ -56,7 +56,7 @@ TEST(FrozenModule, weights_outlive_a_replaced_file) {
   EXPECT_TRUE(at::equal(*frozen.module().parameters().begin(), before));
 }
 
-TEST(FrozenModule, damaged_files_are_one_clear_line) {
+TEST(FrozenModule, DamagedFilesAreOneClearLine) {
   const BundleCopy copy;
   const std::filesystem::path file = copy.path() / "denoiser.pt";
   std::filesystem::resize_file(file, std::filesystem::file_size(file) / 2);
@@ -72,13 +72,13 @@ TEST(FrozenModule, damaged_files_are_one_clear_line) {
   EXPECT_ERROR(load(copy.path() / "none.pt"), Error, "none.pt", "No such file");
 }
 
-TEST(FrozenModule, methods_are_checked) {
+TEST(FrozenModule, MethodsAreChecked) {
   EXPECT_ERROR(load(golden("nano_bundle/denoiser.pt"), {{"encode", 1}}), Error, "denoiser.pt", "no method `encode`");
   EXPECT_ERROR(load(golden("nano_bundle/denoiser.pt"), {{"forward", 4}}), Error,
                "`forward` takes 3 arguments, expected 4");
 }
 
-TEST(FrozenMethod, a_failing_operator_is_named_on_one_line) {
+TEST(FrozenMethod, AFailingOperatorIsNamedOnOneLine) {
   const FrozenModule frozen = load(golden("nano_bundle/autoencoder.pt"));
   const FrozenMethod encode(frozen, "encode", at::kCPU);
   try {
@@ -90,7 +90,7 @@ TEST(FrozenMethod, a_failing_operator_is_named_on_one_line) {
   }
 }
 
-// A module whose methods are given as TorchScript source.
+/// A module whose methods are given as TorchScript source.
 class ScriptedModule {
  public:
   explicit ScriptedModule(const std::string& source) {
@@ -106,7 +106,7 @@ class ScriptedModule {
   std::optional<FrozenModule> frozen_;
 };
 
-TEST(FrozenMethod, caches_are_lists_at_the_end_of_arguments_and_results) {
+TEST(FrozenMethod, CachesAreListsAtTheEndOfArgumentsAndResults) {
   const ScriptedModule module(
       "def first(self, x):\n  return x + 1, [x, x * 2]\n"
       "def next(self, x, cache: List[Tensor]):\n  a, b = cache\n  return x + a, x - b, [b]\n");
@@ -123,7 +123,7 @@ TEST(FrozenMethod, caches_are_lists_at_the_end_of_arguments_and_results) {
   EXPECT_TRUE(at::equal(next.list->at(0), at::full({2}, 6)));
 }
 
-TEST(FrozenMethod, other_arguments_than_the_method_takes_are_an_error) {
+TEST(FrozenMethod, OtherArgumentsThanTheMethodTakesAreAnError) {
   const ScriptedModule module(
       "def next(self, x, cache: List[Tensor]):\n  a, b = cache\n  return x + a, [b]\n"
       "def backwards(self, x):\n  return [x], x\n");
@@ -134,8 +134,8 @@ TEST(FrozenMethod, other_arguments_than_the_method_takes_are_an_error) {
   EXPECT_ERROR(module.method("backwards").run({x}), Error, "not the last of the results");
 }
 
-// x, a and y are 1 MB each, the result is 2 MB: 3 MB at most when nothing is left of x and a once y was made.
-TEST(FrozenMethod, moved_arguments_are_freed_as_soon_as_they_were_used) {
+/// x, a and y are 1 MB each, the result is 2 MB: 3 MB at most when nothing is left of x and a once y was made.
+TEST(FrozenMethod, MovedArgumentsAreFreedAsSoonAsTheyWereUsed) {
   const ScriptedModule module(
       "def forward(self, x, cache: List[Tensor]):\n  a, = cache\n  y = x * a\n  return torch.cat([y, y])\n");
   const FrozenMethod method = module.method("forward");
@@ -150,7 +150,7 @@ TEST(FrozenMethod, moved_arguments_are_freed_as_soon_as_they_were_used) {
   EXPECT_EQ(memory.peak() / kMegabyte, 5);
 }
 
-TEST(FrozenMethod, no_memory_left_is_an_error_of_its_own) {
+TEST(FrozenMethod, NoMemoryLeftIsAnErrorOfItsOwn) {
   const ScriptedModule module(
       "def forward(self, x):\n  return x * 2\ndef huge(self, x):\n  return torch.zeros([1 << 50])\n");
   EXPECT_ERROR(module.method("huge").run({at::ones({2})}), OutOfMemory, "huge failed on [2]", "4503599627370496 bytes");

@@ -28,11 +28,11 @@ struct Model {
   const char* name;
   PositionalManifest positional;
   std::vector<Size> sizes;
-  bool whole;  // the golden file holds whole tables, not rows and sums
+  bool whole;  ///< the golden file holds whole tables, not rows and sums
 };
 
-// The first size of each is the model's own. With a base of 4 x 6 patches the others make halves that Python rounds to
-// even: 5 x 8 tokens give 2.5 columns, 7 x 8 give 3.5, and 5 or 3 columns leave margins of 0.5 and 1.5.
+/// The first size of each is the model's own. With a base of 4 x 6 patches the others make halves that Python rounds to
+/// even: 5 x 8 tokens give 2.5 columns, 7 x 8 give 3.5, and 5 or 3 columns leave margins of 0.5 and 1.5.
 const std::vector<Size> kSizes{{3, 8, 12}, {1, 8, 12},  {5, 12, 8}, {13, 10, 10}, {3, 6, 20}, {1, 16, 10},
                                {5, 8, 10}, {1, 16, 14}, {3, 8, 6},  {1, 2, 30},   {1, 24, 36}};
 const std::vector<Size> kSlices{{2, 24, 36}, {4, 8, 12}, {6, 12, 8}, {14, 10, 10},
@@ -79,7 +79,7 @@ void expect_rows_and_sums(const Tensor& table, const std::string& key) {
       << key;
 }
 
-// Bit for bit: the same ATen kernels in the same order.
+/// Bit for bit: the same ATen kernels in the same order.
 TEST(Positional, EqualsDiffusersAtEverySize) {
   std::set<std::string> unused;
   for (const auto& [key, tensor] : goldens().tensors) unused.insert(key);

@@ -19,7 +19,7 @@ struct Case {
 
 void PrintTo(const Case& one, std::ostream* out) { *out << one.bundle; }
 
-// CLIP with byte pairs, and T5 with SentencePiece.
+/// CLIP with byte pairs, and T5 with SentencePiece.
 class TextEncoderTest : public ::testing::TestWithParam<Case> {
  protected:
   const TextEncoder encoder_{Bundle::open(golden(GetParam().bundle)), at::kCPU};
@@ -31,10 +31,10 @@ INSTANTIATE_TEST_SUITE_P(AllKinds, TextEncoderTest,
                                            Case{"nano_2b_bundle", "backbone/text_nano_2b.safetensors"}),
                          [](const auto& one) { return one.param.bundle; });
 
-// The same operators on the same weights: only the order of sums may differ (batch 3 against 1).
+/// The same operators on the same weights: only the order of sums may differ (batch 3 against 1).
 constexpr double kRounding = 2e-6;
 
-TEST_P(TextEncoderTest, embeddings_equal_transformers) {
+TEST_P(TextEncoderTest, EmbeddingsEqualTransformers) {
   const auto prompts = nlohmann::json::parse(golden_.metadata.at("prompts")).get<std::vector<std::string>>();
   for (size_t i = 0; i < prompts.size(); ++i) {
     const Tensor expected = golden_.at("embedding").narrow(0, static_cast<int64_t>(i), 1);
@@ -45,13 +45,13 @@ TEST_P(TextEncoderTest, embeddings_equal_transformers) {
   }
 }
 
-TEST_P(TextEncoderTest, a_long_prompt_is_an_error_unless_truncation_is_asked_for) {
+TEST_P(TextEncoderTest, ALongPromptIsAnErrorUnlessTruncationIsAskedFor) {
   const std::string& prompt = golden_.metadata.at("long_prompt");
   EXPECT_ERROR(encoder_.encode(prompt), Error, std::to_string(golden_.at("truncated").size(1)));
   EXPECT_TRUE(at::allclose(encoder_.encode(prompt, TooLong::truncate), golden_.at("truncated"), kRounding, kRounding));
 }
 
-TEST_P(TextEncoderTest, the_tokenizer_alone_counts_as_the_encoder_does) {
+TEST_P(TextEncoderTest, TheTokenizerAloneCountsAsTheEncoderDoes) {
   const auto tokens = tokenizer(Bundle::open(golden(GetParam().bundle)));
   EXPECT_EQ(tokens->max_length(), golden_.at("truncated").size(1));
   EXPECT_GT(static_cast<int64_t>(tokens->encode(golden_.metadata.at("long_prompt")).size()), tokens->max_length());

@@ -9,7 +9,7 @@ namespace {
 
 using at::Tensor;
 
-// Tiles that a tiling asks for, as "y,x height x width".
+/// Tiles that a tiling asks for, as "y,x height x width".
 std::vector<std::string> tiles_of(const Tiling& tiling) {
   std::vector<std::string> found;
   tiling.blended(1, [&](size_t index, const Tile& t) {
@@ -21,19 +21,19 @@ std::vector<std::string> tiles_of(const Tiling& tiling) {
   return found;
 }
 
-TEST(Tiling, whole_frames_are_one_tile) {
+TEST(Tiling, WholeFramesAreOneTile) {
   EXPECT_EQ(tiles_of({5, 7, 0, 0.25}), (std::vector<std::string>{"0,0 5x7"}));
   EXPECT_EQ(tiles_of({5, 7, 7, 0.25}), (std::vector<std::string>{"0,0 5x7"}));
 }
 
-// A side that fits into a tile is still walked step by step when the other does not, as in diffusers.
-TEST(Tiling, tiles_start_every_step_and_end_at_the_border) {
+/// A side that fits into a tile is still walked step by step when the other does not, as in diffusers.
+TEST(Tiling, TilesStartEveryStepAndEndAtTheBorder) {
   EXPECT_EQ(tiles_of({4, 9, 4, 0.25}),
             (std::vector<std::string>{"0,0 4x4", "0,3 4x4", "0,6 4x3", "3,0 1x4", "3,3 1x4", "3,6 1x3"}));
 }
 
-// One row: tile 4, step 3, so the overlap is one latent = two pixels, with weights 0 and 1/2. Tiles hold 10, 20, 40.
-TEST(Tiling, neighbours_fade_linearly) {
+/// One row: tile 4, step 3, so the overlap is one latent = two pixels, with weights 0 and 1/2. Tiles hold 10, 20, 40.
+TEST(Tiling, NeighboursFadeLinearly) {
   const Tiling tiling(1, 8, 4, 0.25);
   ASSERT_EQ(tiling.count(), 3);
   const Tensor frame = tiling.blended(2, [](size_t index, const Tile& t) {
@@ -44,8 +44,8 @@ TEST(Tiling, neighbours_fade_linearly) {
   EXPECT_TRUE(at::equal(frame[1], expected)) << frame;
 }
 
-// What tiles agree on is what the frame holds, whatever the sizes and the number of dimensions in front.
-TEST(Tiling, tiles_cut_out_of_a_frame_give_the_frame_back) {
+/// What tiles agree on is what the frame holds, whatever the sizes and the number of dimensions in front.
+TEST(Tiling, TilesCutOutOfAFrameGiveTheFrameBack) {
   for (const int64_t tile : {4, 5, 6, 7, 8, 9}) {
     for (const double overlap : {0.0, 0.25, 0.5, 0.75}) {
       for (const int64_t factor : {1, 4}) {
@@ -59,7 +59,7 @@ TEST(Tiling, tiles_cut_out_of_a_frame_give_the_frame_back) {
   }
 }
 
-TEST(Tiling, tiles_without_overlap_are_refused) {
+TEST(Tiling, TilesWithoutOverlapAreRefused) {
   EXPECT_EQ(tile_step(4, 0.25), 3);
   EXPECT_EQ(tile_step(4, 0), 4);
   EXPECT_EQ(tile_step(3, 0.25), 0);  // would overlap by less than a latent
@@ -67,7 +67,7 @@ TEST(Tiling, tiles_without_overlap_are_refused) {
   EXPECT_ERROR(Tiling(9, 9, 3, 0.25), Error, "tiles 3 latents wide", "Choose larger tiles");
 }
 
-TEST(Tiling, results_of_another_size_are_an_error) {
+TEST(Tiling, ResultsOfAnotherSizeAreAnError) {
   EXPECT_ERROR(Tiling(9, 9, 4, 0.25).blended(2, [](size_t, const Tile&) { return at::zeros({8, 7}); }), Error,
                "expected 8 x 8", "[8, 7]");
 }

@@ -21,7 +21,7 @@ const torch::jit::Node* find(const torch::jit::Graph& graph, const char* kind) {
   return nullptr;
 }
 
-TEST(TracedGraph, device_constants_go_to_the_device) {
+TEST(TracedGraph, DeviceConstantsGoToTheDevice) {
   const auto graph = graph_of(R"(graph(%x : Tensor):
     %d : Device = prim::Constant[value="cpu"]()
     return (%d))");
@@ -29,7 +29,7 @@ TEST(TracedGraph, device_constants_go_to_the_device) {
   EXPECT_EQ(find(*graph, "prim::Constant")->s(c10::attr::value), "cuda:1");
 }
 
-TEST(TracedGraph, a_tensor_repeat_count_becomes_an_int) {
+TEST(TracedGraph, ATensorRepeatCountBecomesAnInt) {
   const auto graph = graph_of(R"(graph(%x : Tensor, %n : Tensor):
     %dim : int = prim::Constant[value=0]()
     %none : None = prim::Constant()
@@ -50,7 +50,7 @@ std::string dropout_graph(const char* training) {
     return (%y))";
 }
 
-TEST(TracedGraph, active_dropout_is_refused) {
+TEST(TracedGraph, ActiveDropoutIsRefused) {
   EXPECT_NO_THROW(canonicalise(*graph_of(dropout_graph("0")), "model.pt", at::kCPU));
   EXPECT_ERROR(canonicalise(*graph_of(dropout_graph("1")), "model.pt", at::kCPU), Error, "model.pt",
                "dropout is active");
@@ -64,7 +64,7 @@ TEST(TracedGraph, active_dropout_is_refused) {
                Error, "attention dropout is active");
 }
 
-TEST(TracedGraph, control_flow_is_refused) {
+TEST(TracedGraph, ControlFlowIsRefused) {
   EXPECT_ERROR(canonicalise(*graph_of(R"(graph(%x : Tensor, %c : bool):
     %y : Tensor = prim::If(%c)
       block0():

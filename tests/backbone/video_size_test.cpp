@@ -9,7 +9,7 @@ namespace {
 
 using Sizes = std::vector<int64_t>;
 
-// Frame by frame, halves of the side.
+/// Frame by frame, halves of the side.
 Manifest frame_by_frame() {
   Manifest manifest;
   manifest.latents.channels = 4;
@@ -17,7 +17,7 @@ Manifest frame_by_frame() {
   return manifest;
 }
 
-// CogVideoX's shape rules: an eighth of the side in patches of 2, a quarter of the frames, chunks of 8 and of 2.
+/// CogVideoX's shape rules: an eighth of the side in patches of 2, a quarter of the frames, chunks of 8 and of 2.
 Manifest causal() {
   Manifest manifest;
   manifest.latents = {16, 8, 4, 1.0};
@@ -29,7 +29,7 @@ Manifest causal() {
   return manifest;
 }
 
-TEST(VideoSize, nearest_sides_are_named) {
+TEST(VideoSize, NearestSidesAreNamed) {
   EXPECT_ERROR(check_video_size(frame_by_frame(), {1, 13, 16}), UsageError, "height: 13 px", "multiples of 2",
                "use 12 or 14");
   EXPECT_ERROR(check_video_size(frame_by_frame(), {1, 16, 1}, "data."), UsageError, "data.width: 1 px", "use 2");
@@ -38,7 +38,7 @@ TEST(VideoSize, nearest_sides_are_named) {
   EXPECT_NO_THROW(check_video_size(causal(), {1, 480, 720}));
 }
 
-TEST(VideoSize, nearest_frames_are_named) {
+TEST(VideoSize, NearestFramesAreNamed) {
   for (const int64_t good : {1, 9, 17, 49}) EXPECT_NO_THROW(check_video_size(causal(), {good, 16, 16})) << good;
   EXPECT_ERROR(check_video_size(causal(), {16, 16, 16}, "data."), UsageError, "data.frames", "16 frames",
                "use 9 or 17");
@@ -50,7 +50,7 @@ TEST(VideoSize, nearest_frames_are_named) {
   EXPECT_NO_THROW(check_video_size(frame_by_frame(), {13, 16, 16}));
 }
 
-TEST(VideoSize, sliced_positions_limit_the_sides) {
+TEST(VideoSize, SlicedPositionsLimitTheSides) {
   Manifest manifest = causal();
   manifest.denoiser.positional = Rope3d{64, 10000, 2, 2, "slice", 3, 4};  // patches: 48 x 64 px
   EXPECT_NO_THROW(check_video_size(manifest, {1, 48, 64}));
@@ -61,7 +61,7 @@ TEST(VideoSize, sliced_positions_limit_the_sides) {
   EXPECT_NO_THROW(check_video_size(manifest, {1, 64, 112}));
 }
 
-TEST(VideoSize, latents_and_their_padding) {
+TEST(VideoSize, LatentsAndTheirPadding) {
   EXPECT_EQ(latents_shape(frame_by_frame(), {5, 10, 12}), (Sizes{1, 4, 5, 5, 6}));
   EXPECT_EQ(latents_shape(causal(), {49, 480, 720}), (Sizes{1, 16, 13, 60, 90}));
   Manifest padded = causal();
@@ -71,7 +71,7 @@ TEST(VideoSize, latents_and_their_padding) {
   EXPECT_EQ(latent_frames(padded, 49), 13);
 }
 
-TEST(VideoSize, padding_repeats_the_first_frame_in_front_and_comes_off_again) {
+TEST(VideoSize, PaddingRepeatsTheFirstFrameInFrontAndComesOffAgain) {
   const Tensor latents = at::arange(2 * 3 * 3, at::kFloat).view({2, 3, 3, 1, 1});
   const Tensor padded = padded_frames(latents, 2);
   ASSERT_EQ(padded.sizes(), (Sizes{2, 3, 4, 1, 1}));
@@ -82,7 +82,7 @@ TEST(VideoSize, padding_repeats_the_first_frame_in_front_and_comes_off_again) {
   EXPECT_TRUE(padded_frames(latents, 3).is_same(latents));
 }
 
-TEST(VideoSize, chunks) {
+TEST(VideoSize, Chunks) {
   const ChunkRule encode{{1, 5, 9, 13}, 8};
   EXPECT_EQ(chunk_lengths(encode, 1), (Sizes{1}));
   EXPECT_EQ(chunk_lengths(encode, 9), (Sizes{9}));

@@ -43,7 +43,7 @@ TEST(AtomicFile, AFailedWriterKeepsTheOldFile) {
   EXPECT_EQ(entries(folder.path()), 1U);
 }
 
-// The file size limit stands in for a full disk: write(2) fails half-way with an errno in both cases.
+/// The file size limit stands in for a full disk: write(2) fails half-way with an errno in both cases.
 TEST(AtomicFile, AFullDiskIsANamedErrorAndKeepsTheOldFile) {
   const TemporaryFolder folder;
   write_atomically(folder / "a.bin", "old");

@@ -16,7 +16,7 @@ class Convert : public ::testing::TestWithParam<testing::Family> {
 };
 FOR_ALL_FAMILIES(Convert);
 
-TEST_P(Convert, there_and_back_keeps_every_value) {
+TEST_P(Convert, ThereAndBackKeepsEveryValue) {
   const std::string run = trained().adapter();
   EXPECT_THAT(expect_done({"convert", run, at("2_x.pt")}), HasSubstr("sites, rank 2"));
   expect_done({"convert", at("2_x.pt"), at("back.safetensors"), "--backbone", trained().bundle()});
@@ -36,7 +36,7 @@ TEST_P(Convert, there_and_back_keeps_every_value) {
   EXPECT_EQ(adapter::load_adapter(at("b.safetensors")).metadata.gate_pooling, adapter::GatePooling::batch);
 }
 
-TEST_P(Convert, ungated) {
+TEST_P(Convert, Ungated) {
   EXPECT_THAT(expect_done({"convert", trained().adapter(), at("x.safetensors"), "--ungated", "--gate", "0.25",
                            "--prefix", "model."}),
               HasSubstr("constant 0.25, which is an approximation"));
@@ -48,7 +48,7 @@ TEST_P(Convert, ungated) {
   expect_refused(2, {"convert", trained().adapter(), at("y.pt"), "--ungated"}, {"y.pt", "ending in .safetensors"});
 }
 
-TEST_P(Convert, joins_plain_loras_only) {
+TEST_P(Convert, JoinsPlainLorasOnly) {
   expect_refused(1, {"convert", trained().adapter(), at("x.safetensors"), "--join", trained().adapter()},
                  {"gated adapters cannot be joined", "adapter.gate=false"});
   EXPECT_FALSE(fs::exists(at("x.safetensors")));
@@ -60,7 +60,7 @@ TEST_P(Convert, joins_plain_loras_only) {
                "--steps", "1", "--latents-only", "--output", at("videos"), "--log-level", "error"});
 }
 
-TEST_P(Convert, wrong_names_and_missing_parts) {
+TEST_P(Convert, WrongNamesAndMissingParts) {
   expect_refused(2, {"convert", trained().adapter(), at("x.bin")}, {"x.bin", ".safetensors", ".pt"});
   std::ofstream(at("there.pt")) << "kept";
   expect_refused(2, {"convert", trained().adapter(), at("there.pt")}, {"there.pt", "exists already"});

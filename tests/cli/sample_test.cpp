@@ -44,7 +44,7 @@ FOR_ALL_FAMILIES(Sample);
 
 using Names = std::vector<std::string>;
 
-TEST_P(Sample, takes_prompts_and_seeds_from_the_run_unless_given) {
+TEST_P(Sample, TakesPromptsAndSeedsFromTheRunUnlessGiven) {
   EXPECT_EQ(names(expect_done(words({"--output", at("a")}))), (Names{"000_a_cat_s7"}));
   EXPECT_EQ(list(at("a")).at(0)["frames"], GetParam().frames);  // the run's data
   EXPECT_EQ(list(at("a")).at(0)["steps"], 2);                   // the run's sample section
@@ -58,7 +58,7 @@ TEST_P(Sample, takes_prompts_and_seeds_from_the_run_unless_given) {
   EXPECT_EQ(list(at("c")).at(0)["frames"], 1);
 }
 
-TEST_P(Sample, wrong_prompts_and_seeds) {
+TEST_P(Sample, WrongPromptsAndSeeds) {
   expect_refused(2, words({"--seed", "1", "--seed", "1"}), {"--seed", "twice"});
   expect_refused(2, words({"--seed", "1", "--seed", "2", "--count", "2"}), {"--count 2", "one seed"});
   std::ofstream(at("none.txt")) << "# nothing\n";
@@ -72,7 +72,7 @@ TEST_P(Sample, wrong_prompts_and_seeds) {
   EXPECT_THAT(broken.err, ::testing::Not(HasSubstr("json.exception")));
 }
 
-TEST_P(Sample, checkpoints_of_a_run) {
+TEST_P(Sample, CheckpointsOfARun) {
   expect_done(words({"--output", at("all"), "--checkpoint", "all"}));
   const auto rows = list(at("all"));
   ASSERT_EQ(rows.size(), 2U);
@@ -89,7 +89,7 @@ TEST_P(Sample, checkpoints_of_a_run) {
                  {"--checkpoint", "without --adapter"});
 }
 
-TEST_P(Sample, adapters_by_name) {
+TEST_P(Sample, AdaptersByName) {
   fs::copy(trained().adapter(), at("corgi.safetensors"));
   expect_done(
       words({"--output", at("two"), "--adapter", at("corgi.safetensors"), "--adapter", trained().checkpoint(2)}));
@@ -102,8 +102,8 @@ TEST_P(Sample, adapters_by_name) {
                  {"jointtuner convert"});
 }
 
-// An adapter file with ten of the sites names the first that it lacks.
-TEST_P(Sample, an_adapter_of_ten_sites_is_refused) {
+/// An adapter file with ten of the sites names the first that it lacks.
+TEST_P(Sample, AnAdapterOfTenSitesIsRefused) {
   const adapter::AdapterFile file = adapter::load_adapter(trained().adapter());
   std::vector<adapter::Site> ten;
   for (size_t i = 0; i < 33 && ten.size() < 10; ++i) {
@@ -124,7 +124,7 @@ TEST_P(Sample, an_adapter_of_ten_sites_is_refused) {
   expect_refused(1, words({"--adapter", at("ten.safetensors"), "--output", at("x")}), {"ten.safetensors", eleventh});
 }
 
-TEST_P(Sample, new_folders_are_numbered) {
+TEST_P(Sample, NewFoldersAreNumbered) {
   for (const char* number : {"001", "002"}) {
     const std::string printed = expect_done(words({"--steps", "1", "--guidance", "1"}));
     EXPECT_THAT(printed, HasSubstr(trained().folder() + "/samples/" + number + "/000_a_cat_s7.latents.safetensors"));
@@ -132,7 +132,7 @@ TEST_P(Sample, new_folders_are_numbered) {
   fs::remove_all(trained().folder() + "/samples");
 }
 
-TEST_P(Sample, without_an_adapter_the_frozen_backbone) {
+TEST_P(Sample, WithoutAnAdapterTheFrozenBackbone) {
   expect_done({"sample", "--backbone", trained().bundle(), "--prompt", "a cat", "--steps", "1", "--frames", "1",
                "--height", "32", "--width", "32", "--output", at("frozen"), "--device", "cpu", "--log-level", "error"});
   EXPECT_EQ(list(at("frozen")).at(0)["label"], "frozen");
@@ -140,7 +140,7 @@ TEST_P(Sample, without_an_adapter_the_frozen_backbone) {
   EXPECT_TRUE(fs::exists(at("frozen/000_a_cat_s0.mp4")));
 }
 
-TEST_P(Sample, decode_names_its_output_and_finds_its_backbone) {
+TEST_P(Sample, DecodeNamesItsOutputAndFindsItsBackbone) {
   const auto made = names(expect_done(words({"--output", at("s"), "--seed", "1", "--seed", "2"})));
   const std::string first = at("s/" + made.at(0) + ".latents.safetensors"),
                     second = at("s/" + made.at(1) + ".latents.safetensors");
@@ -153,7 +153,7 @@ TEST_P(Sample, decode_names_its_output_and_finds_its_backbone) {
   expect_refused(1, {"decode", "--latents", at("absent")}, {"absent"});
 }
 
-TEST_P(Sample, check_lists_everything_that_is_wrong) {
+TEST_P(Sample, CheckListsEverythingThatIsWrong) {
   EXPECT_THAT(expect_done({"check", "--config", trained().config_path()}), HasSubstr("no problems found"));
   const Outcome outcome = command({"check", "--config", trained().config_path(), "--set", "data.frames=401", "--set",
                                    "adapter.rank=99", "--set", "sample.prompts=[\" \"]"});
@@ -163,7 +163,7 @@ TEST_P(Sample, check_lists_everything_that_is_wrong) {
   EXPECT_THAT(outcome.err, HasSubstr("problems in " + trained().config_path()));
 }
 
-TEST_P(Sample, a_trained_run_has_a_report_with_its_facts) {
+TEST_P(Sample, ATrainedRunHasAReportWithItsFacts) {
   const std::string html = read_file(trained().folder() + "/report.html");
   const json manifest = json::parse(read_file(fs::path(trained().bundle()) / "bundle.json"));
   const std::string name = manifest["source"]["name"], group = manifest["denoiser"]["adapter_rules"].back()["group"];

@@ -8,7 +8,7 @@ using ::testing::HasSubstr;
 
 const std::vector<std::string> kCommands = {"check", "train", "sample", "decode", "inspect", "convert", "doctor"};
 
-TEST(Usage, help_of_every_command_has_examples_that_name_it) {
+TEST(Usage, HelpOfEveryCommandHasExamplesThatNameIt) {
   const std::string all = expect_done({"--help"});
   EXPECT_THAT(all, HasSubstr("Examples:"));
   EXPECT_THAT(all, HasSubstr("Exit codes:"));
@@ -20,7 +20,7 @@ TEST(Usage, help_of_every_command_has_examples_that_name_it) {
   }
 }
 
-TEST(Usage, every_option_in_the_examples_exists) {
+TEST(Usage, EveryOptionInTheExamplesExists) {
   for (const std::string& name : kCommands) {
     const std::string help = expect_done({name, "--help"});
     const size_t examples = help.find("Examples:");
@@ -32,9 +32,9 @@ TEST(Usage, every_option_in_the_examples_exists) {
   }
 }
 
-TEST(Usage, version) { EXPECT_THAT(expect_done({"--version"}), ::testing::MatchesRegex("jointtuner [0-9.]+\n")); }
+TEST(Usage, Version) { EXPECT_THAT(expect_done({"--version"}), ::testing::MatchesRegex("jointtuner [0-9.]+\n")); }
 
-TEST(Usage, wrong_usage_is_exit_code_2_with_the_nearest_name) {
+TEST(Usage, WrongUsageIsExitCode2WithTheNearestName) {
   expect_refused(2, {}, {"subcommand", "see jointtuner --help"});
   expect_refused(2, {"trian"}, {"unknown command trian", "did you mean train?", "see jointtuner --help"});
   expect_refused(2, {"zzzzzz"}, {"unknown command zzzzzz; see jointtuner --help"});
@@ -49,7 +49,7 @@ TEST(Usage, wrong_usage_is_exit_code_2_with_the_nearest_name) {
   expect_refused(2, {"sample", "--guidence=3"}, {"unknown option --guidence; did you mean --guidance?"});
 }
 
-TEST(Usage, commands_within_a_command) {
+TEST(Usage, CommandsWithinACommand) {
   EXPECT_THAT(expect_done({"evaluate", "world", "--help"}), HasSubstr("Examples:\n  jointtuner evaluate world "));
   expect_refused(2, {"evaluate"}, {"subcommand", "see jointtuner evaluate --help"});
   expect_refused(2, {"evaluate", "wrold"},
@@ -60,7 +60,7 @@ TEST(Usage, commands_within_a_command) {
   expect_refused(1, {"evaluate", "world", "--samples", "x", "--truth", "/none/world.json"}, {"/none/world.json"});
 }
 
-TEST(Usage, what_is_missing_or_wrong_is_named) {
+TEST(Usage, WhatIsMissingOrWrongIsNamed) {
   for (const char* name : {"check", "train"}) expect_refused(2, {name}, {"--config is required", "--help"});
   expect_refused(2, {"decode"}, {"--latents is required"});
   expect_refused(2, {"inspect"}, {"PATH is required"});
@@ -72,14 +72,14 @@ TEST(Usage, what_is_missing_or_wrong_is_named) {
   expect_refused(2, {"inspect", "x", "--threads", "0"}, {"--threads"});
 }
 
-TEST(Usage, texts_that_are_not_utf8_are_named) {
+TEST(Usage, TextsThatAreNotUtf8AreNamed) {
   expect_refused(2, {"sample", "--backbone", "b", "--prompt", "x", "--negative-prompt", "\xFF"},
                  {"--negative-prompt", "UTF-8"});
   expect_refused(2, {"sample", "--backbone", "\xFF", "--prompt", "x"}, {"--backbone", "UTF-8"});
   expect_refused(2, {"train", "--config", "x", "--device", "\xFF"}, {"--device", "UTF-8"});
 }
 
-TEST(Usage, device_that_is_not_there) {
+TEST(Usage, DeviceThatIsNotThere) {
   expect_refused(2, {"train", "--config", small_run().config_path(), "--device", "cuda:63"}, {"cuda:63"});
   expect_refused(2, {"train", "--config", small_run().config_path(), "--device", "abacus"}, {"abacus"});
 }

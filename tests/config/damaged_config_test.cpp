@@ -46,7 +46,7 @@ bool refused(const std::string& text, const std::vector<std::string>& overrides)
   }
 }
 
-TEST(DamagedConfig, is_read_or_refused) {
+TEST(DamagedConfig, IsReadOrRefused) {
   const std::string good = read_file(JOINTTUNER_SOURCE_DIR "/configs/tiny_cpu.json");
   std::mt19937_64 random(7);
   int count = 0;
@@ -54,7 +54,7 @@ TEST(DamagedConfig, is_read_or_refused) {
   EXPECT_GT(count, kRounds / 2);
 }
 
-TEST(DamagedConfig, overrides_are_read_or_refused) {
+TEST(DamagedConfig, OverridesAreReadOrRefused) {
   const std::string alphabet = "abdtrain.steps=0123456789[]{}\",:-e_\\\xff";
   std::mt19937_64 random(8);
   int count = 0;

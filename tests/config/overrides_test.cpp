@@ -27,7 +27,7 @@ std::string message_of(const std::string& json, const std::string& text) {
   }
 }
 
-TEST(Override, takes_json_as_json_and_the_rest_as_text) {
+TEST(Override, TakesJsonAsJsonAndTheRestAsText) {
   EXPECT_EQ(changed("{}", "a=12"), R"({"a":12})");
   EXPECT_EQ(changed("{}", "a=1e-4"), R"({"a":0.0001})");
   EXPECT_EQ(changed("{}", "a=true"), R"({"a":true})");
@@ -40,7 +40,7 @@ TEST(Override, takes_json_as_json_and_the_rest_as_text) {
   EXPECT_EQ(changed("{}", "a=b=c, d"), R"({"a":"b=c, d"})");
 }
 
-TEST(Override, follows_keys_and_indices_and_makes_what_is_missing) {
+TEST(Override, FollowsKeysAndIndicesAndMakesWhatIsMissing) {
   EXPECT_EQ(changed(R"({"a":{"b":1,"c":2}})", "a.b=3"), R"({"a":{"b":3,"c":2}})");
   EXPECT_EQ(changed("{}", "a.b.c=1"), R"({"a":{"b":{"c":1}}})");
   EXPECT_EQ(changed(R"({"v":[{"p":"x"},{"p":"y"}]})", "v.1.p=z"), R"({"v":[{"p":"x"},{"p":"z"}]})");
@@ -49,14 +49,14 @@ TEST(Override, follows_keys_and_indices_and_makes_what_is_missing) {
   EXPECT_EQ(changed(R"({"v":[1,2]})", "v=[]"), R"({"v":[]})");
 }
 
-TEST(Override, returns_the_path_and_the_text) {
+TEST(Override, ReturnsThePathAndTheText) {
   Json json = Json::object();
   const Override change = apply_override(json, "train.steps=5");
   EXPECT_EQ(change.path, "train.steps");
   EXPECT_EQ(change.text, "train.steps=5");
 }
 
-TEST(Override, refuses_bad_paths) {
+TEST(Override, RefusesBadPaths) {
   EXPECT_EQ(message_of("{}", "train.steps"),
             "--set train.steps: expected path=value, for example --set train.steps=500");
   EXPECT_EQ(message_of("{}", "=5"), "--set =5: the path \"\" has an empty part; expected keys joined by dots");
@@ -71,7 +71,7 @@ TEST(Override, refuses_bad_paths) {
   EXPECT_EQ(message_of(R"({"a":5})", "a.b=1"), "--set a.b=1: a is 5, which has no parts; set it as a whole");
 }
 
-TEST(Override, refuses_bad_values) {
+TEST(Override, RefusesBadValues) {
   EXPECT_EQ(message_of("{}", "a={\"x\":1,\"x\":2}"),
             "--set a={\"x\":1,\"x\":2}: x: this key occurs twice; keep one of them");
   EXPECT_THAT(message_of("{}", "a=\xff"), HasSubstr("the value is not UTF-8 text"));

@@ -66,7 +66,7 @@ RunConfig changed_config() {
   return config;
 }
 
-TEST(RunConfig, an_empty_object_gives_the_defaults) {
+TEST(RunConfig, AnEmptyObjectGivesTheDefaults) {
   const RunConfig config = parse_run_config("{}", "run.json");
   EXPECT_EQ(run_config_text(config), run_config_text(RunConfig{}));
   EXPECT_EQ(config.adapter.rank, 32);
@@ -74,7 +74,7 @@ TEST(RunConfig, an_empty_object_gives_the_defaults) {
   EXPECT_EQ(config.sample.guidance, 0);  // the bundle's
 }
 
-TEST(RunConfig, writing_then_reading_is_the_identity_for_every_field) {
+TEST(RunConfig, WritingThenReadingIsTheIdentityForEveryField) {
   const RunConfig config = changed_config();
   const std::string text = run_config_text(config);
   EXPECT_EQ(run_config_text(parse_run_config(text, "run.json")), text);
@@ -86,7 +86,7 @@ TEST(RunConfig, writing_then_reading_is_the_identity_for_every_field) {
   }
 }
 
-TEST(RunConfig, text_is_complete_and_ordered) {
+TEST(RunConfig, TextIsCompleteAndOrdered) {
   const std::string text = run_config_text(RunConfig{});
   EXPECT_THAT(text, StartsWith("{\n  \"about\": \"\",\n  \"program\": \"\",\n  \"run\": {\n    \"name\": \"\","));
   EXPECT_THAT(text, HasSubstr("\"learning_rate\": 0.0005,"));
@@ -94,13 +94,13 @@ TEST(RunConfig, text_is_complete_and_ordered) {
   EXPECT_EQ(text.back(), '\n');
 }
 
-TEST(RunConfig, a_number_that_json_cannot_hold_is_not_written) {
+TEST(RunConfig, ANumberThatJsonCannotHoldIsNotWritten) {
   RunConfig config;
   config.train.learning_rate = std::numeric_limits<double>::quiet_NaN();
   EXPECT_THROW((void)run_config_text(config), Error);
 }
 
-TEST(RunConfig, unknown_keys_are_named_with_the_nearest_one) {
+TEST(RunConfig, UnknownKeysAreNamedWithTheNearestOne) {
   const std::string message = message_of(R"({"train": {"step": 5}})");
   EXPECT_THAT(message,
               StartsWith("run.json: train.step: unknown key; did you mean \"steps\"? Allowed here: steps, batch,"));
@@ -111,7 +111,7 @@ TEST(RunConfig, unknown_keys_are_named_with_the_nearest_one) {
               StartsWith("run.json: data.videos.1.file: unknown key"));
 }
 
-TEST(RunConfig, wrong_types_say_what_is_expected_and_found) {
+TEST(RunConfig, WrongTypesSayWhatIsExpectedAndFound) {
   EXPECT_EQ(message_of("[]"), "run.json: expected an object {...}, found []");
   EXPECT_EQ(message_of(R"({"train": 5})"), "run.json: train: expected an object {...}, found 5");
   EXPECT_EQ(message_of(R"({"data": {"videos": "a"}})"), "run.json: data.videos: expected a list [...], found \"a\"");
@@ -140,7 +140,7 @@ TEST(RunConfig, wrong_types_say_what_is_expected_and_found) {
             "run.json: sample.prompts.1: expected text in double quotes, found [\"b\"]");
 }
 
-TEST(RunConfig, values_out_of_range_say_what_is_allowed) {
+TEST(RunConfig, ValuesOutOfRangeSayWhatIsAllowed) {
   EXPECT_EQ(message_of(R"({"adapter": {"rank": 0}})"),
             "run.json: adapter.rank: expected a number from 1 to 8192, found 0");
   EXPECT_EQ(message_of(R"({"adapter": {"dropout": 1.0}})"),
@@ -156,14 +156,14 @@ TEST(RunConfig, values_out_of_range_say_what_is_allowed) {
             "run.json: sample.gate_pooling: expected one of \"\", sample, batch; found \"all\"");
 }
 
-TEST(RunConfig, rules_between_options_are_checked) {
+TEST(RunConfig, RulesBetweenOptionsAreChecked) {
   EXPECT_EQ(message_of(R"({"train": {"steps": 10, "warmup_steps": 11}})"),
             "run.json: train.warmup_steps: expected at most train.steps = 10, found 11");
   EXPECT_THAT(message_of("{}", {"preview.every=5"}),
               StartsWith("run.json: sample.prompts: expected at least one prompt"));
 }
 
-TEST(RunConfig, overrides_are_applied_in_order_and_named_in_errors) {
+TEST(RunConfig, OverridesAreAppliedInOrderAndNamedInErrors) {
   const RunConfig config = parse_run_config(
       R"({"train": {"steps": 5}})", "run.json",
       {"train.steps=6", "train.steps=7", "data.videos.0.path=a.mp4", "run.name=my_run", "data.fps=12"});
@@ -179,7 +179,7 @@ TEST(RunConfig, overrides_are_applied_in_order_and_named_in_errors) {
   EXPECT_THAT(message_of("{}", {"data={\"fps\": -1}"}), StartsWith("run.json with --set data={\"fps\": -1}: data.fps"));
 }
 
-TEST(RunConfig, load_names_the_file_and_the_run) {
+TEST(RunConfig, LoadNamesTheFileAndTheRun) {
   const fs::path folder = fs::temp_directory_path() / "jointtuner_run_config_test";
   fs::create_directories(folder);
   const fs::path path = folder / "my_run.json";
@@ -196,13 +196,13 @@ TEST(RunConfig, load_names_the_file_and_the_run) {
   fs::remove_all(folder);
 }
 
-TEST(RunConfig, schema_file_equals_the_generated_schema) {
+TEST(RunConfig, SchemaFileEqualsTheGeneratedSchema) {
   const fs::path path = fs::path(JOINTTUNER_SOURCE_DIR) / "configs" / "schema.json";
   if (std::getenv("JOINTTUNER_WRITE_SCHEMA") != nullptr) write_atomically(path, run_config_schema());
   EXPECT_EQ(read_file(path), run_config_schema()) << "after a change of options: JOINTTUNER_WRITE_SCHEMA=1 config_test";
 }
 
-TEST(RunConfig, schema_states_types_defaults_and_limits) {
+TEST(RunConfig, SchemaStatesTypesDefaultsAndLimits) {
   const auto schema = nlohmann::json::parse(run_config_schema());
   const auto& rank = schema.at("/properties/adapter/properties/rank"_json_pointer);
   EXPECT_EQ(rank.at("type"), "integer");
@@ -217,7 +217,7 @@ TEST(RunConfig, schema_states_types_defaults_and_limits) {
   EXPECT_FALSE(schema.at("additionalProperties").get<bool>());
 }
 
-TEST(RunConfig, every_config_of_the_project_is_valid_and_opens_with_its_command) {
+TEST(RunConfig, EveryConfigOfTheProjectIsValidAndOpensWithItsCommand) {
   size_t found = 0;
   for (const auto& entry : fs::directory_iterator(fs::path(JOINTTUNER_SOURCE_DIR) / "configs")) {
     if (entry.path().filename() == "schema.json") continue;
@@ -230,7 +230,7 @@ TEST(RunConfig, every_config_of_the_project_is_valid_and_opens_with_its_command)
   EXPECT_GE(found, 3u);
 }
 
-TEST(RunConfig, zeroscope_has_the_published_settings) {
+TEST(RunConfig, ZeroscopeHasThePublishedSettings) {
   const RunConfig config = load_run_config(fs::path(JOINTTUNER_SOURCE_DIR) / "configs" / "zeroscope_joint.json");
   EXPECT_EQ(config.adapter.rank, 32);
   EXPECT_EQ(config.adapter.dropout, 0.1);

@@ -23,12 +23,12 @@ std::string message_of(const std::string& text) {
   return "accepted";
 }
 
-TEST(StrictJson, keeps_values_and_the_order_of_keys) {
+TEST(StrictJson, KeepsValuesAndTheOrderOfKeys) {
   const auto json = parse_strict_json(R"({"z": 1, "a": [true, null, -2.5e-3, "\u00e4\n"], "m": {}})", "run.json");
   EXPECT_EQ(json.dump(), "{\"z\":1,\"a\":[true,null,-0.0025,\"\u00e4\\n\"],\"m\":{}}");
 }
 
-TEST(StrictJson, refuses_what_is_not_json_and_says_where_and_what_to_do) {
+TEST(StrictJson, RefusesWhatIsNotJsonAndSaysWhereAndWhatToDo) {
   const std::string comment = message_of("{\n  \"a\": 1, // no\n}");
   EXPECT_THAT(comment, StartsWith("run.json: line 2, column 11: not JSON: "));
   EXPECT_THAT(comment, HasSubstr("JSON has no comments: use the text of \"about\""));
@@ -46,7 +46,7 @@ TEST(StrictJson, refuses_what_is_not_json_and_says_where_and_what_to_do) {
   EXPECT_THAT(message_of("{\"a\": \"\xff\"}"), HasSubstr("UTF-8"));
 }
 
-TEST(StrictJson, refuses_a_key_that_occurs_twice_and_names_its_path) {
+TEST(StrictJson, RefusesAKeyThatOccursTwiceAndNamesItsPath) {
   EXPECT_EQ(message_of(R"({"train": {"steps": 1}, "train": {}})"),
             "run.json: train: this key occurs twice; keep one of them");
   EXPECT_THAT(message_of(R"({"d": {"videos": [1, [2], {"x": 1}, {"path": "a", "path": "b"}]}})"),
@@ -54,13 +54,13 @@ TEST(StrictJson, refuses_a_key_that_occurs_twice_and_names_its_path) {
   EXPECT_EQ(message_of(R"([{"a": 1}, {"a": 2}])"), "accepted");
 }
 
-TEST(StrictJson, refuses_deep_nesting_before_building_it) {
+TEST(StrictJson, RefusesDeepNestingBeforeBuildingIt) {
   EXPECT_EQ(message_of(std::string(32, '[') + std::string(32, ']')), "accepted");
   EXPECT_THAT(message_of(std::string(33, '[') + std::string(33, ']')), HasSubstr("nested more than 32 levels"));
   EXPECT_THAT(message_of(std::string(1000000, '[')), HasSubstr("nested more than 32 levels"));
 }
 
-TEST(StrictJson, found_text_is_short_and_printable) {
+TEST(StrictJson, FoundTextIsShortAndPrintable) {
   EXPECT_EQ(found_text(nlohmann::ordered_json("a")), "\"a\"");
   EXPECT_EQ(found_text(nlohmann::ordered_json("\xff")), "\"\\ufffd\"");
   EXPECT_EQ(found_text(std::string(100, 'x')), fmt::format("\"{}...", std::string(59, 'x')));

@@ -26,9 +26,9 @@ std::string after(const std::function<void(RunConfig&)>& change) {
   return message_of(config, validate);
 }
 
-TEST(Validate, takes_the_defaults) { EXPECT_EQ(message_of(RunConfig{}, validate), "accepted"); }
+TEST(Validate, TakesTheDefaults) { EXPECT_EQ(message_of(RunConfig{}, validate), "accepted"); }
 
-TEST(Validate, run) {
+TEST(Validate, Run) {
   EXPECT_EQ(after([](RunConfig& c) { c.run.name = "a/b"; }),
             "run.json: run.name: expected the name of one folder, found \"a/b\"; where it lies is run.output");
   for (const char* name : {"..", "."})
@@ -43,7 +43,7 @@ TEST(Validate, run) {
     EXPECT_EQ(after([&](RunConfig& c) { c.run.device = device; }), "accepted") << device;
 }
 
-TEST(Validate, sources) {
+TEST(Validate, Sources) {
   EXPECT_EQ(after([](RunConfig& c) { c.data.images.resize(1); }),
             "run.json: data.images.0.path: expected a file or folder, found \"\"");
   EXPECT_EQ(after([](RunConfig& c) { c.data.videos = {{"a.mp4", "", 2.0}, {"", "", 0}}; }),
@@ -52,13 +52,13 @@ TEST(Validate, sources) {
             "run.json: data.images.0.start_s: expected 0, found 1.5: a picture has no time");
 }
 
-TEST(Validate, loss) {
+TEST(Validate, Loss) {
   EXPECT_EQ(after([](RunConfig& c) { c.loss.video_weight = c.loss.image_weight = 0; }),
             "run.json: loss: expected video_weight or image_weight above 0, found both 0: nothing would be learnt");
   EXPECT_EQ(after([](RunConfig& c) { c.loss.video_weight = 0; }), "accepted");
 }
 
-TEST(Validate, train) {
+TEST(Validate, Train) {
   EXPECT_EQ(after([](RunConfig& c) { c.train.warmup_steps = 2001; }),
             "run.json: train.warmup_steps: expected at most train.steps = 2000, found 2001");
   EXPECT_EQ(after([](RunConfig& c) { c.train.warmup_steps = 2000; }), "accepted");
@@ -70,7 +70,7 @@ TEST(Validate, train) {
             "run.json: train.epsilon: expected a number above 0, found 0");
 }
 
-TEST(Validate, sample) {
+TEST(Validate, Sample) {
   EXPECT_EQ(after([](RunConfig& c) { c.sample.seeds = {3, 4, 3}; }),
             "run.json: sample.seeds: 3 occurs twice; the same seed gives the same video");
   EXPECT_EQ(after([](RunConfig& c) {
@@ -86,7 +86,7 @@ TEST(Validate, sample) {
             "\"a.mp4\", found 0");
 }
 
-TEST(Validate, previews) {
+TEST(Validate, Previews) {
   EXPECT_EQ(after([](RunConfig& c) { c.preview.every = 10; }),
             "run.json: sample.prompts: expected at least one prompt, since preview.every = 10, found none");
   EXPECT_EQ(after([](RunConfig& c) {
@@ -97,7 +97,7 @@ TEST(Validate, previews) {
             "run.json: sample.seeds: expected at least one seed, since preview.every = 10, found none");
 }
 
-TEST(ValidateForTraining, asks_for_a_bundle_and_data) {
+TEST(ValidateForTraining, AsksForABundleAndData) {
   RunConfig config;
   EXPECT_EQ(message_of(config, validate_for_training),
             "run.json: backbone.bundle: expected the folder of an exported backbone, found \"\"; make one with "

@@ -85,12 +85,11 @@ TEST(TensorCache, ManyAtOnceAgree) {
   const TemporaryFolder folder;
   std::vector<std::thread> threads;
   std::vector<NamedTensors> results(8);
-  for (size_t i = 0; i < results.size(); ++i) {
+  for (size_t i = 0; i < results.size(); ++i)
     threads.emplace_back([&, i] {
       const TensorCache cache(folder.path());
       results[i] = cache.get_or_make(kKey, [] { return NamedTensors{{"mean", at::ones({1000})}}; });
     });
-  }
   for (std::thread& thread : threads) thread.join();
   for (const NamedTensors& result : results) EXPECT_TRUE(at::equal(result.at(0).second, at::ones({1000})));
   int files = 0;
@@ -105,7 +104,7 @@ TEST(TensorCache, NamesAFolderThatCannotBeMade) {
   EXPECT_ERROR(TensorCache(folder / "file" / "cache"), Error, "cache", "data.cache");
 }
 
-// Each of these shapes the result, so each must lead to another encoding; what does not, must not.
+/// Each of these shapes the result, so each must lead to another encoding; what does not, must not.
 class LatentCaches : public ::testing::Test {
  protected:
   LatentCaches() {

@@ -50,11 +50,10 @@ TEST(JointBatches, EveryEpochHoldsEveryItemOnce) {
     std::vector<int64_t> seen;
     for (int64_t m = 0; m < 35; ++m)
       for (const Draw& draw : batches.at(m).draws) seen.push_back(draw.item);
-    for (size_t epoch = 0; epoch + 5 <= seen.size(); epoch += 5) {
+    for (size_t epoch = 0; epoch + 5 <= seen.size(); epoch += 5)
       EXPECT_EQ(std::set<int64_t>(seen.begin() + static_cast<long>(epoch), seen.begin() + static_cast<long>(epoch) + 5)
                     .size(),
                 5U);
-    }
   }
 }
 

@@ -74,8 +74,8 @@ TEST(Losses, EachItemByItselfAndZeroStrengthPlain) {
   EXPECT_TRUE(ait_loss(prediction, target, shift, 0).equal(losses));
 }
 
-// The published code's own numbers, in float32 through diffusers' scheduler. At t = 0 its weight 1 / (1 - a) of up to
-// 1000 magnifies the roundings of x0: 7e-6 (2B) and 2.5e-5 (5B) were found, elsewhere 5e-6 and less.
+/// The published code's own numbers, in float32 through diffusers' scheduler. At t = 0 its weight 1 / (1 - a) of up to
+/// 1000 magnifies the roundings of x0: 7e-6 (2B) and 2.5e-5 (5B) were found, elsewhere 5e-6 and less.
 TEST(Losses, AitOnVelocityEqualsThePublishedLoss) {
   const std::vector<int64_t> timesteps{0, 1, 17, 250, 500, 750, 998, 999};
   const Tensor shift = wave(0.3, {1, 1, 1, 4, 5}), prediction = wave(0.9);
@@ -91,8 +91,8 @@ TEST(Losses, AitOnVelocityEqualsThePublishedLoss) {
   }
 }
 
-// The published CogVideoX loss converts prediction + s to x0 and weights with 1 / (1 - a): the same number (method.md,
-// section 3).
+/// The published CogVideoX loss converts prediction + s to x0 and weights with 1 / (1 - a): the same number (method.md,
+/// section 3).
 TEST(Losses, AitOnVelocityEqualsThePublishedX0Form) {
   const std::vector<int64_t> shape{1, 2, 3, 4, 5};
   const Tensor clean = wave(0.1, shape).to(at::kDouble), noise = wave(0.2, shape).to(at::kDouble);

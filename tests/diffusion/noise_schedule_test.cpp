@@ -14,7 +14,7 @@
 namespace jointtuner::diffusion {
 namespace {
 
-// diffusers multiplies 1000 numbers in float32: up to 1000 roundings of 6e-8, in practice their square root.
+/// diffusers multiplies 1000 numbers in float32: up to 1000 roundings of 6e-8, in practice their square root.
 TEST(NoiseSchedule, TablesEqualDiffusers) {
   const auto difference = [](const ScheduleConstants& constants, const char* name) {
     const Tensor& expected = goldens().at(std::string("alphas/") + name);
@@ -30,8 +30,8 @@ TEST(NoiseSchedule, TablesEqualDiffusers) {
   }
 }
 
-// CogVideoX' two classes compute in float64, as we do. Near t = 999 the rescaling subtracts close numbers, which turns
-// roundings of 1e-16 into some 1e-13 of what is left.
+/// CogVideoX' two classes compute in float64, as we do. Near t = 999 the rescaling subtracts close numbers, which turns
+/// roundings of 1e-16 into some 1e-13 of what is left.
 TEST(NoiseSchedule, CogVideoXTablesEqualDiffusersInFloat64) {
   for (const auto& [snr_shift, name] : {std::pair{3.0, "alphas/2b"}, std::pair{1.0, "alphas/5b"}}) {
     const Tensor expected = cogvideox_goldens().at(name);

@@ -22,7 +22,7 @@ struct Case {
   double guidance_scale;
 };
 
-// float32 steps with table roundings of 1e-6, amplified by guidance up to 12: 1e-4 leaves an order of magnitude.
+/// float32 steps with table roundings of 1e-6, amplified by guidance up to 12: 1e-4 leaves an order of magnitude.
 constexpr double kSampleTolerance = 1e-4;
 
 TEST(Sampler, DdimEqualsDiffusers) {
@@ -67,7 +67,7 @@ struct PipelineRun {
   GuidanceSchedule guidance_schedule;
 };
 
-// 30, 15 and 7 do not divide 1000: the sampler's next timestep is then not the list's, and 15 and 7 end at timestep 0.
+/// 30, 15 and 7 do not divide 1000: the sampler's next timestep is then not the list's, and 15 and 7 end at timestep 0.
 const std::vector<PipelineRun> kPipelineRuns{
     {"50_6_dynamic", 50, 6, GuidanceSchedule::dynamic},   {"30_6_constant", 30, 6, GuidanceSchedule::constant},
     {"15_6_dynamic", 15, 6, GuidanceSchedule::dynamic},   {"7_1_dynamic", 7, 1, GuidanceSchedule::dynamic},
@@ -91,7 +91,7 @@ double step_difference(Sampler sampler, const ScheduleConstants& constants, Samp
   return result;
 }
 
-// 50 float32 steps differ by 8e-7 at most.
+/// 50 float32 steps differ by 8e-7 at most.
 constexpr double kStepTolerance = 5e-6;
 
 TEST(Sampler, EveryStepEqualsCogVideoXPipeline) {
@@ -169,7 +169,7 @@ TEST(Sampler, PerfectDenoiserGivesTheCleanLatents) {
   }
 }
 
-// All that DDIM with eta 1 keeps of pure noise is nothing, which rounding must not turn into the root of less.
+/// All that DDIM with eta 1 keeps of pure noise is nothing, which rounding must not turn into the root of less.
 TEST(Sampler, StochasticDdimFromPureNoise) {
   const Tensor clean = wave(2).to(at::kDouble), start = wave(0.5).to(at::kDouble);
   for (const ScheduleConstants& constants : {zero_snr(1), zero_snr(3)}) {

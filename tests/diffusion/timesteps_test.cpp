@@ -51,8 +51,8 @@ TEST(Timesteps, EqualDiffusersForEveryNumberOfSteps) {
     expect_fingerprints("inversion", ddim_inversion_timesteps, spacing);
 }
 
-// By hand, T = 1000. t = 499: x = .4995, 3 x / (1 + 2 x) = 1.4985 / 1.999 = .74962. t = 0: .0015 / 1.001 = .0014985.
-// t = 999: 2.9985 / 2.999 = .99983. Shift 1/3 undoes 3: t = 749: x = .7495, .249833 / (1 - .499667) = .49933.
+/// By hand, T = 1000. t = 499: x = .4995, 3 x / (1 + 2 x) = 1.4985 / 1.999 = .74962. t = 0: .0015 / 1.001 = .0014985.
+/// t = 999: 2.9985 / 2.999 = .99983. Shift 1/3 undoes 3: t = 749: x = .7495, .249833 / (1 - .499667) = .49933.
 TEST(Timesteps, ShiftMovesTowardsNoise) {
   EXPECT_EQ(shifted_timestep(499, 3, 1000), 749);
   EXPECT_EQ(shifted_timestep(0, 3, 1000), 1);
@@ -62,7 +62,7 @@ TEST(Timesteps, ShiftMovesTowardsNoise) {
   for (int64_t t = 0; t < 1000; ++t) EXPECT_EQ(shifted_timestep(t, 1, 1000), t);
 }
 
-// Half of a uniform draw lies in the noisiest quarter for shift 3: 3 x / (1 + 2 x) >= 3/4 from x = 1/2 on.
+/// Half of a uniform draw lies in the noisiest quarter for shift 3: 3 x / (1 + 2 x) >= 3/4 from x = 1/2 on.
 TEST(Timesteps, ShiftThreePutsHalfIntoTheNoisiestQuarter) {
   int64_t noisy = 0, last = 0;
   for (int64_t t = 0; t < 1000; ++t) {

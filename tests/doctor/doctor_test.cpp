@@ -42,14 +42,14 @@ std::vector<Json> rows_of(const std::string& part) {
   return rows;
 }
 
-TEST(Doctor, a_sound_machine_is_all_right) {
+TEST(Doctor, ASoundMachineIsAllRight) {
   EXPECT_EQ(quick()["ok"], true);
   EXPECT_EQ(quick()["wrong"], 0);
   EXPECT_EQ(quick()["left_out"], 2);
   for (const Json& row : quick()["rows"]) EXPECT_NE(row["verdict"], "WRONG") << row;
 }
 
-TEST(Doctor, versions_are_those_of_the_libraries) {
+TEST(Doctor, VersionsAreThoseOfTheLibraries) {
   std::map<std::string, std::string> found;
   for (const Json& row : rows_of("versions")) found[row["check"]] = row["found"];
   EXPECT_THAT(found["jointtuner"], ::testing::MatchesRegex("[0-9.]+"));
@@ -60,14 +60,14 @@ TEST(Doctor, versions_are_those_of_the_libraries) {
     EXPECT_THAT(found[library], ::testing::MatchesRegex("[0-9]+\\.[0-9]+\\.[0-9]+.*")) << library;
 }
 
-TEST(Doctor, devices_name_the_processor_and_its_memory) {
+TEST(Doctor, DevicesNameTheProcessorAndItsMemory) {
   const auto rows = rows_of("devices");
   ASSERT_EQ(rows.size(), 1 + cards().size());
   EXPECT_EQ(rows[0]["check"], "cpu");
   EXPECT_THAT(rows[0]["found"].get<std::string>(), ::testing::ContainsRegex("[0-9]+ cores.* GiB of [0-9.]+ GiB"));
 }
 
-TEST(Doctor, every_kernel_is_there_in_every_dtype_with_error_and_speed) {
+TEST(Doctor, EveryKernelIsThereInEveryDtypeWithErrorAndSpeed) {
   std::map<std::string, int> seen;
   for (const Json& row : rows_of("kernels")) {
     if (row["verdict"] == "left out") continue;
@@ -80,7 +80,7 @@ TEST(Doctor, every_kernel_is_there_in_every_dtype_with_error_and_speed) {
   for (const auto& [name, dtypes] : seen) EXPECT_EQ(dtypes, 3) << name;
 }
 
-TEST(Doctor, what_was_left_out_says_why) {
+TEST(Doctor, WhatWasLeftOutSaysWhy) {
   const auto kernels = rows_of("kernels"), training = rows_of("training");
   for (const Json& last : {kernels.back(), training.back()}) {
     EXPECT_EQ(last["verdict"], "left out");
@@ -90,7 +90,7 @@ TEST(Doctor, what_was_left_out_says_why) {
   EXPECT_EQ(training.size(), 4U);
 }
 
-TEST(Doctor, table_has_one_line_of_headings_and_columns_in_line) {
+TEST(Doctor, TableHasOneLineOfHeadingsAndColumnsInLine) {
   const std::vector<Row> rows{
       {.part = "kernels", .check = "add_noise", .on = "cpu float32", .error = 2e-8, .limit = 1e-6, .gb_per_s = 3.14159},
       {.part = "training", .check = "x", .found = "no card", .verdict = Verdict::left_out}};
@@ -102,7 +102,7 @@ TEST(Doctor, table_has_one_line_of_headings_and_columns_in_line) {
             "training  x                       no card                 left out\n");
 }
 
-TEST(Doctor, not_a_number_is_no_match) {
+TEST(Doctor, NotANumberIsNoMatch) {
   const double nan = std::nan("");
   EXPECT_EQ(judged(1, 1), Verdict::ok);
   EXPECT_EQ(judged(1.001, 1), Verdict::wrong);
@@ -128,7 +128,7 @@ KernelCase changed(KernelCase one, const std::function<void(Tensors&)>& change) 
   return one;
 }
 
-TEST(Doctor, limits_are_a_few_roundings) {
+TEST(Doctor, LimitsAreAFewRoundings) {
   for (const KernelCase& one : kernel_cases()) {
     EXPECT_LE(one.limit(at::kFloat), 1e-5) << one.name;
     EXPECT_LE(one.limit(at::kHalf), 8 * std::ldexp(1, -11)) << one.name;
@@ -136,7 +136,7 @@ TEST(Doctor, limits_are_a_few_roundings) {
   }
 }
 
-TEST(Doctor, a_kernel_that_is_wrong_in_one_element_is_found) {
+TEST(Doctor, AKernelThatIsWrongInOneElementIsFound) {
   for (const KernelCase& right : kernel_cases()) {
     for (const at::ScalarType dtype : {at::kFloat, at::kHalf, at::kBFloat16}) {
       const double twice = 2 * right.limit(dtype);
@@ -152,7 +152,7 @@ TEST(Doctor, a_kernel_that_is_wrong_in_one_element_is_found) {
   }
 }
 
-TEST(Doctor, a_kernel_that_does_not_repeat_itself_is_found) {
+TEST(Doctor, AKernelThatDoesNotRepeatItselfIsFound) {
   auto calls = std::make_shared<int>(0);
   const auto drifting = changed(kernel_cases().back(), [calls](Tensors& results) {
     if (++*calls % 2 == 0) results[0].view(-1)[0].mul_(1 + std::ldexp(1, -22));  // within the limit, other bits
@@ -163,7 +163,7 @@ TEST(Doctor, a_kernel_that_does_not_repeat_itself_is_found) {
   EXPECT_EQ(row.found, "two calls differ");
 }
 
-TEST(Doctor, training_that_goes_wrong_is_found) {
+TEST(Doctor, TrainingThatGoesWrongIsFound) {
   EXPECT_EQ(training_row({}, at::kCPU, at::kFloat, true).verdict, Verdict::ok);
   TrainingOps no_dropout;
   no_dropout.linear = [](const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias, const Tensor& down,
@@ -187,7 +187,7 @@ Tensor& broken_update(Tensor&, const Tensor&, const std::optional<Tensor>&, doub
   TORCH_CHECK(false, "no kernel image is available");
 }
 
-TEST(Doctor, a_wrong_kernel_in_the_program_is_exit_code_1_and_its_row_says_wrong) {
+TEST(Doctor, AWrongKernelInTheProgramIsExitCode1AndItsRowSaysWrong) {
   torch::Library library(torch::Library::IMPL, "jointtuner", c10::DispatchKey::CPU, __FILE__, __LINE__);
   library.impl("gated_update", lazy_update);
   const Outcome outcome = command(kQuick);
@@ -197,7 +197,7 @@ TEST(Doctor, a_wrong_kernel_in_the_program_is_exit_code_1_and_its_row_says_wrong
   EXPECT_THAT(outcome.err, HasSubstr("the first: gated_update, dropout on cpu float32"));
 }
 
-TEST(Doctor, a_kernel_that_throws_is_a_wrong_row_and_the_others_go_on) {
+TEST(Doctor, AKernelThatThrowsIsAWrongRowAndTheOthersGoOn) {
   torch::Library library(torch::Library::IMPL, "jointtuner", c10::DispatchKey::CPU, __FILE__, __LINE__);
   library.impl("gated_update", broken_update);
   const Outcome outcome = command(kQuick);
@@ -210,7 +210,7 @@ TEST(Doctor, a_kernel_that_throws_is_a_wrong_row_and_the_others_go_on) {
 class DoctorBundle : public ::testing::TestWithParam<testing::Family> {};
 FOR_ALL_FAMILIES(DoctorBundle);
 
-TEST_P(DoctorBundle, trains_the_same_with_and_without_segments) {
+TEST_P(DoctorBundle, TrainsTheSameWithAndWithoutSegments) {
   const auto rows = bundle_rows(GetParam().bundle.string(), at::kCPU);
   ASSERT_EQ(rows.size(), 1U);
   EXPECT_EQ(rows[0].verdict, Verdict::ok);
@@ -218,7 +218,7 @@ TEST_P(DoctorBundle, trains_the_same_with_and_without_segments) {
   EXPECT_THAT(rows[0].found, HasSubstr("loss "));
 }
 
-TEST(Doctor, a_bundle_that_is_not_there_is_a_wrong_row) {
+TEST(Doctor, ABundleThatIsNotThereIsAWrongRow) {
   auto words = kQuick;
   words.insert(words.end(), {"--bundle", "/none/bundle"});
   const Outcome outcome = command(words);
@@ -226,7 +226,7 @@ TEST(Doctor, a_bundle_that_is_not_there_is_a_wrong_row) {
   EXPECT_THAT(outcome.out, ::testing::ContainsRegex("/none/bundle.* WRONG"));
 }
 
-TEST(Doctor, wrong_usage) {
+TEST(Doctor, WrongUsage) {
   expect_refused(2, {"doctor", "--quik"},
                  {"unknown option --quik; did you mean --quick?", "see jointtuner doctor --help"});
   expect_refused(2, {"doctor", "--device", "cuda:63"}, {"cuda:63"});

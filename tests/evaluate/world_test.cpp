@@ -67,7 +67,7 @@ TEST(World, MeasuresWhatPythonMeasures) {
   }
 }
 
-// A path through the middle at a given radius.
+/// A path through the middle at a given radius.
 Tensor places(std::string_view motion, int64_t frames, double radius = 6) {
   const Tensor path = motion_path(motion, frames);
   return at::stack({path.select(1, 0) + 16, path.select(1, 1) + 16, path.select(1, 2) * radius}, 1);
@@ -102,7 +102,7 @@ TEST(WorldScores, TruthScoresNearOne) {
   }
 }
 
-// Size, place and amplitude are free.
+/// Size, place and amplitude are free.
 TEST(WorldScores, MotionIsFreeOfPlaceSizeAndAmplitude) {
   Tensor moved = places(kAsked.motion, 8, 5);
   moved.slice(1, 0, 2) = (moved.slice(1, 0, 2) - 16) * .8 + 16;
@@ -156,7 +156,7 @@ TEST(WorldScores, JointIsTheHarmonicMean) {
   EXPECT_EQ((Scores{0, 1, 0, 1, 1}.joint()), 0);
 }
 
-// What users look at is the mp4: its losses must not hide the truth.
+/// What users look at is the mp4: its losses must not hide the truth.
 TEST(WorldScores, Mp4KeepsTheTruth) {
   const TemporaryFolder folder;
   const Tensor bytes = (truth() * 255).round().to(at::kByte).permute({0, 2, 3, 1}).contiguous();

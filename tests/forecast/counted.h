@@ -46,9 +46,9 @@ inline Work work_of(const Case& one, const backbone::Manifest& manifest) {
   return work;
 }
 
-// Peak of adapters, optimiser and two steps on a batch of clips; the weights are the file's pages and not counted.
-// Besides what waits in the host's memory through a step whatever the device: the posterior's mean and std and the
-// sample of it (TrainingStep::run_group).
+/// Peak of adapters, optimiser and two steps on a batch of clips; the weights are the file's pages and not counted.
+/// Besides what waits in the host's memory through a step whatever the device: the posterior's mean and std and the
+/// sample of it (TrainingStep::run_group).
 inline int64_t counted_training(const backbone::Bundle& bundle, const Work& work) {
   const backbone::Manifest& manifest = bundle.manifest();
   const inject::GraphProgram program(bundle, at::kCPU,
@@ -85,7 +85,7 @@ inline int64_t counted_training(const backbone::Bundle& bundle, const Work& work
   return counting.peak() - 3 * work.train.batch * static_cast<int64_t>(mean.nbytes());
 }
 
-// Peak of the adapters and three steps of the sampler.
+/// Peak of the adapters and three steps of the sampler.
 inline int64_t counted_preview(const backbone::Bundle& bundle, const Work& work) {
   const backbone::Manifest& manifest = bundle.manifest();
   const inject::GraphProgram program(bundle, at::kCPU, {.gated = work.adapter.gate});
@@ -102,7 +102,7 @@ inline int64_t counted_preview(const backbone::Bundle& bundle, const Work& work)
   return counting.peak();
 }
 
-// Besides the latents and the result, which wait in the host's memory whatever the device.
+/// Besides the latents and the result, which wait in the host's memory whatever the device.
 inline int64_t counted_decode(const backbone::Bundle& bundle, const Work& work) {
   const backbone::Manifest& manifest = bundle.manifest();
   const backbone::Autoencoder autoencoder(
@@ -115,7 +115,7 @@ inline int64_t counted_decode(const backbone::Bundle& bundle, const Work& work) 
   return counting.peak() - static_cast<int64_t>(result.nbytes());
 }
 
-// Besides the result, which waits in the host's memory whatever the device.
+/// Besides the result, which waits in the host's memory whatever the device.
 inline int64_t counted_encode(const backbone::Bundle& bundle, const Work& work) {
   const backbone::Autoencoder autoencoder(bundle, at::kCPU, {.encode_tile_px = work.data.encode_tile});
   testing::CountingAllocator counting;

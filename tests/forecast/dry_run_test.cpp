@@ -16,7 +16,7 @@ using Values = std::vector<Tensor>;
 
 Tensor ones(at::Device device, at::IntArrayRef shape) { return at::ones(shape, at::TensorOptions(device)); }
 
-// The output and the gradients of the inputs.
+/// The output and the gradients of the inputs.
 Values differentiated(const std::function<Tensor(const Values&)>& op, Values inputs) {
   for (Tensor& input : inputs) input.requires_grad_(true);
   const Tensor output = op(inputs);

@@ -152,7 +152,7 @@ TEST(SegmentsOrder, WhatSavesMostIsRecomputedFirst) {
   EXPECT_LT(most - train(unet.bundle, work, at::kCPU).peak(), saved);
 }
 
-// Segments save unequally: in the right order 6 of the 25 save half, least first 20.
+/// Segments save unequally: in the right order 6 of the 25 save half, least first 20.
 TEST(SegmentsOrder, HalfOfWhatCanBeSavedAsksForFewOfTheSegments) {
   const UNet unet;
   Work work = unet.work;

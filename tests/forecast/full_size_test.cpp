@@ -18,12 +18,12 @@ using inject::SegmentMemory;
 struct Model {
   std::string shown, skeleton;
   int64_t height, width, frames, rank;
-  int64_t denoiser_parameters, text_parameters;  // of the published classes, counted with Python
+  int64_t denoiser_parameters, text_parameters;  ///< of the published classes, counted with Python
 };
 
 void PrintTo(const Model& model, std::ostream* out) { *out << model.skeleton; }
 
-// What a card must have, with the allowances of fit.h.
+/// What a card must have, with the allowances of fit.h.
 std::string card(const Stage& stage) {
   return fmt::format("{:.1f}", static_cast<double>(required(stage, at::kCUDA) + kCudaContext) / 0x1p30);
 }
@@ -66,7 +66,7 @@ TEST_P(FullSize, IsForecastAsTheReadmeSays) {
       << row;
 }
 
-// The nano models take no rank that could be halved.
+/// The nano models take no rank that could be halved.
 TEST(FullSizeFit, LargeAdaptersAreHalvedBeforeClipsAreCut) {
   const auto bundle = backbone::open_for_shapes(testing::golden(std::filesystem::path("skeletons") / "zeroscope"));
   Work work = work_of({"", 192, 192, 2, SegmentMemory::offload}, bundle.manifest());

@@ -17,12 +17,12 @@ namespace {
 
 using inject::SegmentMemory;
 
-// The forecast and the count differ by what the CPU's kernels of glora_linear take for themselves: blocks of at most
-// 256 KiB a thread (kernels/cpu/glora_parts.cpp), 1 to 2 % of the smallest case's peak.
+/// The forecast and the count differ by what the CPU's kernels of glora_linear take for themselves: blocks of at most
+/// 256 KiB a thread (kernels/cpu/glora_parts.cpp), 1 to 2 % of the smallest case's peak.
 constexpr double kTolerance = 0.03;
 
-// What a CPU's convolutions and attention take for themselves depends on its vectors (the models here have 8 channels,
-// one block of AVX2) and on its threads: all machines count alike.
+/// What a CPU's convolutions and attention take for themselves depends on its vectors (the models here have 8 channels,
+/// one block of AVX2) and on its threads: all machines count alike.
 class OneKindOfCpu : public ::testing::Environment {
  public:
   void SetUp() override {
@@ -81,8 +81,8 @@ INSTANTIATE_TEST_SUITE_P(Cases, ForecastOfVideos,
                                            Case{"nano_5b_bundle", 1024, 32, 9}),  // by oneDNN
                          name_of);
 
-// Elements of all parameters and buffers x 4 bytes, and rank x (inputs + outputs) + inputs summed over the sites:
-// counted from the files with Python.
+/// Elements of all parameters and buffers x 4 bytes, and rank x (inputs + outputs) + inputs summed over the sites:
+/// counted from the files with Python.
 TEST(Forecast, WeightsAndOptimiserAreThoseCountedByHand) {
   const auto unet = backbone::Bundle::open(testing::golden("nano_bundle"));
   const Work work = work_of({"nano_bundle", 32, 32, 4}, unet.manifest());

@@ -23,7 +23,7 @@ using torch::jit::Module;
 
 constexpr int64_t kWidth = 32;
 
-// A denoiser of so many equal blocks, x + sin(xW^T), each a segment and a site, in the place of the nano bundle's.
+/// A denoiser of so many equal blocks, x + sin(xW^T), each a segment and a site, in the place of the nano bundle's.
 class DeepBundle {
  public:
   explicit DeepBundle(int64_t blocks) {
@@ -60,11 +60,11 @@ class DeepBundle {
 };
 
 struct Need {
-  int64_t device = 0;  // the most of a step above what is there before it
+  int64_t device = 0;  ///< the most of a step above what is there before it
   int64_t host = 0;
 };
 
-// Of the stand-in, whose memory does not hold the host's buffers.
+/// Of the stand-in, whose memory does not hold the host's buffers.
 std::map<SegmentMemory, Need> needs(int64_t blocks, const Tensor& latents) {
   const DeepBundle deep(blocks);
   const backbone::Bundle bundle = deep.open();
@@ -88,7 +88,7 @@ std::map<SegmentMemory, Need> needs(int64_t blocks, const Tensor& latents) {
   return found;
 }
 
-TEST(DeepModel, a_further_segment_takes_its_activations_or_its_input_or_nothing) {
+TEST(DeepModel, AFurtherSegmentTakesItsActivationsOrItsInputOrNothing) {
   constexpr int64_t kBlocks = 6;
   const Tensor latents = normal_draw({1, 4, 8, 16, kWidth}, generator(1, 0, "latents")).to(testing::stand_in());
   const auto input = static_cast<int64_t>(latents.nbytes());

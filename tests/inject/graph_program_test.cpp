@@ -22,8 +22,8 @@ using adapter::GatePooling;
 using testing::BundleCopy;
 using testing::golden;
 
-// Largest difference relative to the largest value. Both sides run the same frozen operators in fp32; the adapters are
-// summed in another order (the gate acts on the rank-R hidden), which moves the last bits of some thirty layers.
+/// Largest difference relative to the largest value. Both sides run the same frozen operators in fp32; the adapters are
+/// summed in another order (the gate acts on the rank-R hidden), which moves the last bits of some thirty layers.
 double difference(const Tensor& found, const Tensor& expected) {
   EXPECT_EQ(found.sizes(), expected.sizes());
   return found.sub(expected).abs().max().item<double>() / expected.abs().max().item<double>();
@@ -39,7 +39,7 @@ class GraphProgramTest : public ::testing::Test {
   // One thread: on tensors this small, waking a second one takes longer than the work.
   static void SetUpTestSuite() { at::set_num_threads(1); }
 
-  // Built once: the weights never change.
+  /// Built once: the weights never change.
   static const GraphProgram& program(bool checkpointing = true) {
     static const backbone::Bundle bundle = backbone::Bundle::open(golden("nano_bundle"));
     static const GraphProgram with(bundle, at::kCPU, {.segment_memory = {SegmentMemory::recompute}});
@@ -58,7 +58,7 @@ class GraphProgramTest : public ::testing::Test {
   }
   static int64_t cases() { return std::stoll(goldens().metadata.at("cases")); }
 
-  // Adapters with the values of the golden file.
+  /// Adapters with the values of the golden file.
   static AdapterSet adapters(bool gated = true) {
     AdapterSet set(program().sites(), std::stoll(goldens().metadata.at("rank")), gated, at::kCPU);
     at::NoGradGuard no_grad;
@@ -74,7 +74,7 @@ class GraphProgramTest : public ::testing::Test {
     return program(checkpointing).run(in.latents, in.timestep, in.embedding, set, how);
   }
 
-  // Flat gradient of the mean square of the prediction.
+  /// Flat gradient of the mean square of the prediction.
   static Tensor gradient(AdapterSet& set, const Inputs& in, const AdapterRun& how, bool checkpointing) {
     set.set_requires_grad(true);
     set.zero_gradient();
@@ -85,7 +85,7 @@ class GraphProgramTest : public ::testing::Test {
   }
 };
 
-TEST_F(GraphProgramTest, sites_are_the_published_list) {
+TEST_F(GraphProgramTest, SitesAreThePublishedList) {
   const auto expected = nlohmann::json::parse(goldens().metadata.at("sites"));
   const auto& sites = program().sites();
   ASSERT_EQ(sites.size(), expected.size());
@@ -97,7 +97,7 @@ TEST_F(GraphProgramTest, sites_are_the_published_list) {
   }
 }
 
-TEST_F(GraphProgramTest, frozen_output_equals_diffusers_at_many_sizes) {
+TEST_F(GraphProgramTest, FrozenOutputEqualsDiffusersAtManySizes) {
   for (int64_t i = 0; i < cases(); ++i) {
     const Tensor found = run(inputs(i), nullptr);
     EXPECT_LT(difference(found, value(i, "frozen")), kRounding) << i;
@@ -105,7 +105,7 @@ TEST_F(GraphProgramTest, frozen_output_equals_diffusers_at_many_sizes) {
   }
 }
 
-TEST_F(GraphProgramTest, adapted_output_equals_python_at_many_sizes_in_both_poolings) {
+TEST_F(GraphProgramTest, AdaptedOutputEqualsPythonAtManySizesInBothPoolings) {
   const AdapterSet set = adapters();
   for (int64_t i = 0; i < cases(); ++i) {
     EXPECT_LT(difference(run(inputs(i), &set), value(i, "sample")), kRounding) << i;
@@ -115,14 +115,14 @@ TEST_F(GraphProgramTest, adapted_output_equals_python_at_many_sizes_in_both_pool
   EXPECT_GT(difference(value(0, "sample"), value(0, "batch")), 10 * kRounding);
 }
 
-TEST_F(GraphProgramTest, scale_and_group_scale_act) {
+TEST_F(GraphProgramTest, ScaleAndGroupScaleAct) {
   const AdapterSet set = adapters();
   const AdapterRun how{.scale = 0.7, .group_scale = {{"spatial", 0.5}, {"temporal", -1.5}}};
   EXPECT_LT(difference(run(inputs(0), &set, how), value(0, "scaled")), kRounding);
   EXPECT_TRUE(at::equal(run(inputs(0), &set, {.scale = 0}), run(inputs(0), nullptr)));
 }
 
-TEST_F(GraphProgramTest, ungated_adapters_are_plain_low_rank_adaptation) {
+TEST_F(GraphProgramTest, UngatedAdaptersArePlainLowRankAdaptation) {
   const GraphProgram plain(backbone::Bundle::open(golden("nano_bundle")), at::kCPU, {.gated = false});
   const AdapterSet set = adapters(false);
   const Inputs in = inputs(0);
@@ -131,7 +131,7 @@ TEST_F(GraphProgramTest, ungated_adapters_are_plain_low_rank_adaptation) {
   EXPECT_ERROR(plain.run(in.latents, in.timestep, in.embedding, &gated), Error, "gated");
 }
 
-TEST_F(GraphProgramTest, zero_lora_up_is_the_frozen_model_bit_for_bit) {
+TEST_F(GraphProgramTest, ZeroLoraUpIsTheFrozenModelBitForBit) {
   AdapterSet set(program().sites(), 3, true, at::kCPU);
   set.initialize(7, "uniform");
   for (const bool checkpointing : {true, false}) {
@@ -143,7 +143,7 @@ TEST_F(GraphProgramTest, zero_lora_up_is_the_frozen_model_bit_for_bit) {
   }
 }
 
-TEST_F(GraphProgramTest, a_batch_of_two_equals_two_singles) {
+TEST_F(GraphProgramTest, ABatchOfTwoEqualsTwoSingles) {
   const AdapterSet set = adapters();
   const Inputs both = inputs(0);
   const Tensor together = run(both, &set);
@@ -153,9 +153,9 @@ TEST_F(GraphProgramTest, a_batch_of_two_equals_two_singles) {
   }
 }
 
-// Against gradients computed in double precision by Python. fp32 forward and backward of some thirty layers: L2 over
-// each kind of tensor, since a single near-zero gate gradient may differ by far more than the whole.
-TEST_F(GraphProgramTest, gradients_equal_python) {
+/// Against gradients computed in double precision by Python. fp32 forward and backward of some thirty layers: L2 over
+/// each kind of tensor, since a single near-zero gate gradient may differ by far more than the whole.
+TEST_F(GraphProgramTest, GradientsEqualPython) {
   const Safetensors expected = load_safetensors(golden("inject/gradients.safetensors"));
   AdapterSet set = adapters();
   set.set_requires_grad(true);
@@ -178,7 +178,7 @@ TEST_F(GraphProgramTest, gradients_equal_python) {
   for (int k = 0; k < 3; ++k) EXPECT_LT(std::sqrt(differences[k] / squares[k]), 1e-4) << k;
 }
 
-TEST_F(GraphProgramTest, checkpointing_changes_no_bit_of_the_gradients) {
+TEST_F(GraphProgramTest, CheckpointingChangesNoBitOfTheGradients) {
   AdapterSet set = adapters();
   for (const AdapterRun& how : {AdapterRun{}, AdapterRun{.dropout = 0.25, .dropout_seed = 11}}) {
     const Tensor plain = gradient(set, inputs(0), how, false);
@@ -192,7 +192,7 @@ TEST_F(GraphProgramTest, checkpointing_changes_no_bit_of_the_gradients) {
   EXPECT_FALSE(at::equal(first, run(inputs(0), &set, how)));
 }
 
-// Nodes of the autograd graph below a tensor: what is kept alive between forward and backward.
+/// Nodes of the autograd graph below a tensor: what is kept alive between forward and backward.
 size_t recorded_nodes(const Tensor& result) {
   std::set<const torch::autograd::Node*> seen;
   std::vector<const torch::autograd::Node*> open = {result.grad_fn().get()};
@@ -205,7 +205,7 @@ size_t recorded_nodes(const Tensor& result) {
   return seen.size();
 }
 
-TEST_F(GraphProgramTest, checkpointing_keeps_little_and_only_where_gradients_are_recorded) {
+TEST_F(GraphProgramTest, CheckpointingKeepsLittleAndOnlyWhereGradientsAreRecorded) {
   AdapterSet set = adapters();
   set.set_requires_grad(true);
   {
@@ -222,7 +222,7 @@ TEST_F(GraphProgramTest, checkpointing_keeps_little_and_only_where_gradients_are
   EXPECT_FALSE(run(inputs(0), &set).requires_grad());
 }
 
-TEST_F(GraphProgramTest, training_never_changes_the_frozen_model) {
+TEST_F(GraphProgramTest, TrainingNeverChangesTheFrozenModel) {
   const Tensor before = run(inputs(1), nullptr);
   AdapterSet set = adapters();
   for (int step = 0; step < 3; ++step) set.assign(set.flat().sub(gradient(set, inputs(1), {}, true), 0.1));
@@ -233,7 +233,7 @@ TEST_F(GraphProgramTest, training_never_changes_the_frozen_model) {
   EXPECT_GT(in.latents.grad().norm().item<double>(), 0);
 }
 
-TEST_F(GraphProgramTest, wrong_inputs_are_refused) {
+TEST_F(GraphProgramTest, WrongInputsAreRefused) {
   const AdapterSet set = adapters();
   const Inputs in = inputs(0);
   const auto fails = [&](const Tensor& latents, const Tensor& timestep, const Tensor& embedding, const char* part) {
@@ -253,7 +253,7 @@ TEST_F(GraphProgramTest, wrong_inputs_are_refused) {
   EXPECT_ERROR(run(in, &other), Error, "other sites");
 }
 
-TEST_F(GraphProgramTest, size_rules_of_the_manifest_are_kept) {
+TEST_F(GraphProgramTest, SizeRulesOfTheManifestAreKept) {
   const BundleCopy copy;
   copy.edit([](auto& m) { m["denoiser"].update({{"height_multiple", 2}, {"frames_multiple", 2}}); });
   const GraphProgram strict(backbone::Bundle::open(copy.path()), at::kCPU);
@@ -271,7 +271,7 @@ struct Damage {
 
 class DenoiserDamage : public ::testing::TestWithParam<Damage> {};
 
-TEST_P(DenoiserDamage, is_a_clear_error) {
+TEST_P(DenoiserDamage, IsAClearError) {
   const BundleCopy copy;
   copy.edit([](auto& m) { GetParam().change(m["denoiser"]); });
   const backbone::Bundle bundle = backbone::Bundle::open(copy.path());

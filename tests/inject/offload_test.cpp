@@ -18,7 +18,7 @@
 namespace jointtuner::inject {
 namespace {
 
-// A recorded activation of that many floats.
+/// A recorded activation of that many floats.
 Tensor activation(int64_t size, double value) {
   static const Tensor leaf = at::zeros({1}).requires_grad_(true);  // the graph keeps it
   return leaf.add(at::full({size}, value));
@@ -26,7 +26,7 @@ Tensor activation(int64_t size, double value) {
 
 std::shared_ptr<HostMemory> host_memory(at::Device device = at::kCPU) { return std::make_shared<HostMemory>(device); }
 
-TEST(HostMemory, buffers_are_reused_smallest_first) {
+TEST(HostMemory, BuffersAreReusedSmallestFirst) {
   HostMemory host(at::kCPU);
   HostMemory::Buffer small = host.take(100), large = host.take(200);
   const void* small_data = small.bytes.data_ptr();
@@ -44,7 +44,7 @@ TEST(HostMemory, buffers_are_reused_smallest_first) {
   EXPECT_EQ(host.take(11).size_bytes, 11);  // the free one is too small
 }
 
-TEST(OffloadedInputs, takes_recorded_activations_only) {
+TEST(OffloadedInputs, TakesRecordedActivationsOnly) {
   const Tensor recorded = activation(6, 1).view({2, 3});
   EXPECT_TRUE(OffloadedInputs::takes(recorded));
   EXPECT_TRUE(OffloadedInputs::takes(recorded.t()));
@@ -53,7 +53,7 @@ TEST(OffloadedInputs, takes_recorded_activations_only) {
   EXPECT_FALSE(OffloadedInputs::takes(at::zeros({2}).requires_grad_(true)));  // an adapter
 }
 
-TEST(OffloadedInputs, values_and_strides_come_back) {
+TEST(OffloadedInputs, ValuesAndStridesComeBack) {
   OffloadedInputs inputs(host_memory());
   const Tensor wide = at::arange(6, at::kFloat).requires_grad_(true).mul(1).view({2, 3}).t();
   const Tensor half = activation(5, 0.25).to(at::kHalf);
@@ -70,8 +70,8 @@ TEST(OffloadedInputs, values_and_strides_come_back) {
   EXPECT_TRUE(at::equal(inputs.fetch(first)[0], wide.detach()));  // differentiated twice
 }
 
-// The device is the CPU here; what host buffers take is taken off.
-TEST(OffloadedInputs, the_device_holds_two_segments_inputs) {
+/// The device is the CPU here; what host buffers take is taken off.
+TEST(OffloadedInputs, TheDeviceHoldsTwoSegmentsInputs) {
   activation(1, 0);  // whose leaf is not to be counted
   const testing::CountingAllocator memory;
   const auto host = host_memory();
@@ -94,7 +94,7 @@ TEST(OffloadedInputs, the_device_holds_two_segments_inputs) {
   EXPECT_EQ(device_bytes(), 0);
 }
 
-TEST(OffloadedInputs, a_shared_input_is_copied_out_once_and_a_changed_one_again) {
+TEST(OffloadedInputs, ASharedInputIsCopiedOutOnceAndAChangedOneAgain) {
   const auto host = host_memory();
   OffloadedInputs inputs(host);
   const Tensor shared = activation(1000, 1);
@@ -109,7 +109,7 @@ TEST(OffloadedInputs, a_shared_input_is_copied_out_once_and_a_changed_one_again)
   EXPECT_TRUE(at::equal(inputs.fetch(first)[0], at::full({1000}, 1.0)));
 }
 
-TEST(OffloadedInputs, the_next_run_reuses_the_buffers) {
+TEST(OffloadedInputs, TheNextRunReusesTheBuffers) {
   const auto host = host_memory();
   for (int run = 0; run < 3; ++run) {
     OffloadedInputs inputs(host);
@@ -119,7 +119,7 @@ TEST(OffloadedInputs, the_next_run_reuses_the_buffers) {
   }
 }
 
-TEST(OffloadedInputs, on_meta_only_sizes_are_counted) {
+TEST(OffloadedInputs, OnMetaOnlySizesAreCounted) {
   const testing::CountingAllocator memory;
   const auto host = host_memory(at::kMeta);
   OffloadedInputs inputs(host);
@@ -134,8 +134,8 @@ TEST(OffloadedInputs, on_meta_only_sizes_are_counted) {
   EXPECT_EQ(memory.peak(), 0);
 }
 
-// A CUDA of two streams, each a clock: how much work of both is done when the next work of this one begins. What is
-// given to the side stream counts as one piece of work.
+/// A CUDA of two streams, each a clock: how much work of both is done when the next work of this one begins. What is
+/// given to the side stream counts as one piece of work.
 class Clocks final : public c10::impl::DeviceGuardImplInterface {
  public:
   static constexpr c10::StreamId kMain = 0, kSide = 1;
@@ -191,7 +191,7 @@ class OnClocks : public ::testing::Test {
   const Clocks clocks_{};
 };
 
-TEST_F(OnClocks, copies_run_beside_the_current_stream_and_in_order) {
+TEST_F(OnClocks, CopiesRunBesideTheCurrentStreamAndInOrder) {
   HostMemory host(at::Device(at::kCUDA, 0));
   const Tensor from = at::arange(4, at::kFloat), to = at::zeros({4});
 
@@ -212,7 +212,7 @@ TEST_F(OnClocks, copies_run_beside_the_current_stream_and_in_order) {
   EXPECT_EQ(clocks_.done(kSide, kMain), 2);
 }
 
-TEST_F(OnClocks, a_tensor_is_let_go_or_used_or_given_up_after_its_copy) {
+TEST_F(OnClocks, ATensorIsLetGoOrUsedOrGivenUpAfterItsCopy) {
   const auto host = host_memory(at::Device(at::kCUDA, 0));
   host->give_back({16, at::empty({16}, at::kByte)});  // there is no pinned memory here
   {

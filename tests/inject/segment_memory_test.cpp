@@ -34,7 +34,7 @@ struct Inputs {
   Tensor latents, timestep, embedding;
 };
 
-// Gradients of the adapters and of the latents, and the prediction.
+/// Gradients of the adapters and of the latents, and the prediction.
 struct Step {
   Tensor prediction, adapters, latents;
 };
@@ -50,14 +50,14 @@ class SegmentMemoryTest : public ::testing::TestWithParam<testing::Family> {
     adapters_.set_requires_grad(true);
   }
 
-  // Random values everywhere, so that every site acts and has a gradient.
+  /// Random values everywhere, so that every site acts and has a gradient.
   static AdapterSet trained(const GraphProgram& program, int64_t rank) {
     AdapterSet set(program.sites(), rank, true, at::kCPU);
     set.assign(draw({set.parameters()}, "adapters").mul(0.3));
     return set;
   }
 
-  // Two clips, or two pictures.
+  /// Two clips, or two pictures.
   Inputs inputs(bool clips = true) const {
     const testing::Family& family = GetParam();
     auto shape = backbone::latents_shape(bundle_.manifest(), {clips ? family.frames : 1, family.height, family.width});
@@ -80,7 +80,7 @@ class SegmentMemoryTest : public ::testing::TestWithParam<testing::Family> {
     return {found.detach(), adapters_.flat_gradient().clone(), in.latents.grad()};
   }
 
-  // Choices that repeat `pattern` over the segments.
+  /// Choices that repeat `pattern` over the segments.
   Choice repeated(const Choice& pattern) const {
     Choice choice;
     for (size_t i = 0; i < program_.segment_names().size(); ++i) choice.push_back(pattern[i % pattern.size()]);
@@ -99,7 +99,7 @@ void expect_equal(const Step& found, const Step& expected, const std::string& wh
   EXPECT_TRUE(at::equal(found.latents, expected.latents)) << what;
 }
 
-TEST_P(SegmentMemoryTest, no_choice_changes_a_bit) {
+TEST_P(SegmentMemoryTest, NoChoiceChangesABit) {
   const std::vector<Choice> choices = {{recompute},
                                        {offload},
                                        repeated({keep, offload}),
@@ -118,7 +118,7 @@ TEST_P(SegmentMemoryTest, no_choice_changes_a_bit) {
   }
 }
 
-TEST_P(SegmentMemoryTest, runs_may_overlap_and_be_differentiated_twice) {
+TEST_P(SegmentMemoryTest, RunsMayOverlapAndBeDifferentiatedTwice) {
   const Step clip = step(inputs(), {keep}), picture = step(inputs(false), {keep});
   const Tensor a = prediction(inputs(), {offload}).square().mean();
   const Tensor b = prediction(inputs(false), {offload}).square().mean();
@@ -133,11 +133,11 @@ TEST_P(SegmentMemoryTest, runs_may_overlap_and_be_differentiated_twice) {
 }
 
 struct Memory {
-  int64_t live = 0;  // between forward and backward
+  int64_t live = 0;  ///< between forward and backward
   int64_t peak = 0;
 };
 
-// Bytes of the device that a step of this loss takes: the host buffers are there from a step before.
+/// Bytes of the device that a step of this loss takes: the host buffers are there from a step before.
 Memory memory_of(const std::function<Tensor()>& loss) {
   loss().backward();
   const testing::CountingAllocator memory;
@@ -147,7 +147,7 @@ Memory memory_of(const std::function<Tensor()>& loss) {
   return {live, memory.peak()};
 }
 
-TEST_P(SegmentMemoryTest, less_is_held_the_more_is_computed_or_moved) {
+TEST_P(SegmentMemoryTest, LessIsHeldTheMoreIsComputedOrMoved) {
   const Inputs in = inputs();
   std::map<SegmentMemory, Memory> of;
   for (const SegmentMemory memory : {keep, recompute, offload}) {
@@ -165,7 +165,7 @@ TEST_P(SegmentMemoryTest, less_is_held_the_more_is_computed_or_moved) {
   EXPECT_LE(of[offload].peak, of[recompute].peak);
 }
 
-TEST_P(SegmentMemoryTest, host_buffers_are_reused_also_after_a_run_without_backward) {
+TEST_P(SegmentMemoryTest, HostBuffersAreReusedAlsoAfterARunWithoutBackward) {
   const Inputs in = inputs();
   step(in, {offload});
   const int64_t bytes = program_.host_bytes();
@@ -179,7 +179,7 @@ TEST_P(SegmentMemoryTest, host_buffers_are_reused_also_after_a_run_without_backw
   EXPECT_FALSE(prediction(in, {offload}).requires_grad());
 }
 
-TEST_P(SegmentMemoryTest, adapters_stay_and_a_shared_activation_is_copied_once) {
+TEST_P(SegmentMemoryTest, AdaptersStayAndASharedActivationIsCopiedOnce) {
   Inputs in = inputs();
   prediction(in, {offload});
   const int64_t bytes = program_.host_bytes();
@@ -196,7 +196,7 @@ TEST_P(SegmentMemoryTest, adapters_stay_and_a_shared_activation_is_copied_once) 
   EXPECT_LE(shared.host_bytes(), bytes + in.latents.size(2) * static_cast<int64_t>(in.embedding.nbytes()));
 }
 
-TEST_P(SegmentMemoryTest, segments_are_named_in_their_order) {
+TEST_P(SegmentMemoryTest, SegmentsAreNamedInTheirOrder) {
   const std::vector<std::string>& names = program_.segment_names();
   const auto& patterns = bundle_.manifest().denoiser.segments;
   ASSERT_FALSE(names.empty());
@@ -208,7 +208,7 @@ TEST_P(SegmentMemoryTest, segments_are_named_in_their_order) {
   }
 }
 
-TEST_P(SegmentMemoryTest, the_innermost_watch_sees_each_recording_segment_once) {
+TEST_P(SegmentMemoryTest, TheInnermostWatchSeesEachRecordingSegmentOnce) {
   std::vector<size_t> inner_saw, outer_saw, all(program_.segment_names().size());
   std::iota(all.begin(), all.end(), size_t{0});
   const SegmentWatch outer([&](size_t segment) { outer_saw.push_back(segment); });
@@ -224,7 +224,7 @@ TEST_P(SegmentMemoryTest, the_innermost_watch_sees_each_recording_segment_once) 
   EXPECT_EQ(outer_saw, all);
 }
 
-TEST_P(SegmentMemoryTest, a_wrong_number_of_choices_is_an_error) {
+TEST_P(SegmentMemoryTest, AWrongNumberOfChoicesIsAnError) {
   const std::string first = program_.segment_names()[0];
   const std::string count = fmt::format("for {} segments ({}", program_.segment_names().size(), first);
   Choice choice = repeated({keep});
@@ -234,7 +234,7 @@ TEST_P(SegmentMemoryTest, a_wrong_number_of_choices_is_an_error) {
   EXPECT_ERROR(GraphProgram(bundle_, at::kCPU, {.segment_memory = choice}), Error, count);
 }
 
-TEST(SegmentMemory, has_the_words_of_the_config) {
+TEST(SegmentMemory, HasTheWordsOfTheConfig) {
   EXPECT_EQ(segment_memory_from_text("off"), keep);
   EXPECT_EQ(segment_memory_from_text("on"), recompute);
   EXPECT_EQ(segment_memory_from_text("offload"), offload);

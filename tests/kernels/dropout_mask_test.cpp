@@ -17,7 +17,7 @@ namespace {
 
 using Words = std::array<uint32_t, 4>;
 
-// The known-answer tests of Random123 1.14.0, file kat_vectors, "philox4x32 10".
+/// The known-answer tests of Random123 1.14.0, file kat_vectors, "philox4x32 10".
 TEST(Philox, KnownAnswers) {
   EXPECT_EQ(philox4x32({0, 0, 0, 0}, {0, 0}), (Words{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
   EXPECT_EQ(philox4x32({0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, {0xffffffff, 0xffffffff}),

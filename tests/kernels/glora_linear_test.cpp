@@ -54,14 +54,11 @@ struct Options {
 
 std::vector<Options> all_options() {
   std::vector<Options> result;
-  for (const bool gated : {true, false}) {
-    for (const bool biased : {true, false}) {
-      for (const int64_t groups : {1, 2}) {
+  for (const bool gated : {true, false})
+    for (const bool biased : {true, false})
+      for (const int64_t groups : {1, 2})
         for (const double dropout : {0.0, 0.3})
           for (const double scale : {1.0, 0.7}) result.push_back({gated, biased, groups, dropout, scale});
-      }
-    }
-  }
   return result;
 }
 
@@ -106,8 +103,8 @@ void expect_like_reference(const Layer& base, double tolerance, const std::strin
   }
 }
 
-// 1200 tokens and 300 columns go through several cache blocks, thread shares and partial sums. Bounds: rounding of sums
-// over 1200 tokens.
+/// 1200 tokens and 300 columns go through several cache blocks, thread shares and partial sums. Bounds: rounding of
+/// sums over 1200 tokens.
 TEST(GloraLinear, FusedEqualsReferenceAtManyShapes) {
   const std::vector<std::vector<int64_t>> shapes{{2, 3, 8}, {4, 300, 40}, {1200, 40}, {2, 2, 2, 6}, {6, 1, 8}};
   for (const auto& shape : shapes) {
@@ -124,8 +121,8 @@ TEST(GloraLinear, FusedEqualsReferenceAtManyShapes) {
   }
 }
 
-// Half precision inputs with a float32 adapter, against the same numbers in float64. Bounds: 16 roundings of 2^-11
-// (half) and 2^-8 (bfloat16); the gate's gradient, a sum that partly cancels, takes a dozen of them, the rest three.
+/// Half precision inputs with a float32 adapter, against the same numbers in float64. Bounds: 16 roundings of 2^-11
+/// (half) and 2^-8 (bfloat16); the gate's gradient, a sum that partly cancels, takes a dozen of them, the rest three.
 TEST(GloraLinear, HalfPrecisionBackboneWithFloatAdapter) {
   for (const auto& [dtype, tolerance] : {std::pair{at::kHalf, 7.8e-3}, std::pair{at::kBFloat16, 6.2e-2}}) {
     for (const double dropout : {0.0, 0.1}) {
@@ -153,7 +150,7 @@ TEST(GloraLinear, HalfPrecisionBackboneWithFloatAdapter) {
   }
 }
 
-// Summed over many tokens in half precision the gradient of lora_up would be off by percents.
+/// Summed over many tokens in half precision the gradient of lora_up would be off by percents.
 TEST(GloraLinear, AdapterGradientsOfHalfInputAreAccumulatedInFloat) {
   Layer half({1, 6000, 8}, 6, 2, at::kBFloat16);
   half.x = half.x.mul(0).add(1);
@@ -166,7 +163,7 @@ TEST(GloraLinear, AdapterGradientsOfHalfInputAreAccumulatedInFloat) {
   EXPECT_TRUE(grads[2].equal(at::zeros({6, 2}).add(6000)));
 }
 
-// The composition is what a device without code of its own runs.
+/// The composition is what a device without code of its own runs.
 TEST(GloraLinear, StepsOfTheCpuEqualTheirComposition) {
   const int64_t tokens = 600, rank = 5, columns = 300, groups = 2;
   for (const auto dtype : {at::kDouble, at::kFloat}) {

@@ -26,7 +26,7 @@ std::vector<Tensor> run(const c10::Device& device, at::ScalarType type, bool gat
   return results;
 }
 
-// 16 roundings of the type, since both sides round.
+/// 16 roundings of the type, since both sides round.
 TEST(GloraLinearOnGpu, EqualsTheCpu) {
   if (parse_device("auto").is_cpu()) GTEST_SKIP() << "no CUDA device is usable here";
   for (const auto& [type, tolerance] :

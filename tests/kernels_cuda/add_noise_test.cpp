@@ -34,10 +34,9 @@ void run_and_compare(int64_t items, int64_t per_item, int64_t offset, bool with_
 TEST(CudaAddNoise, EqualsReference) {
   for_each_order([] {
     for_each_type([]<class T>() {
-      for (const int64_t per_item : kSizes) {
+      for (const int64_t per_item : kSizes)
         for (const int64_t offset : kOffsets)
           for (const int64_t items : {1, 3}) run_and_compare<T>(items, per_item, offset, offset != 1);
-      }
     });
   });
 }
@@ -63,12 +62,11 @@ TEST(CudaAddNoise, MovesEachElementOnce) {
 TEST(CudaAddNoise, RefusesATimestepOutsideTheSchedule) {
   const Tensor latents = wave({1, 4}, 0, 1, at::kFloat), table = schedule();
   const Placed noisy(unwritten({1, 4}, at::kFloat));
-  for (const int64_t t : {-1L, kTimesteps}) {
+  for (const int64_t t : {-1L, kTimesteps})
     EXPECT_ERROR(add_noise<float>({latents.const_data_ptr<float>(), latents.const_data_ptr<float>(), &t,
                                    table.const_data_ptr<float>(), noisy.data<float>(), nullptr, 1, 4, kTimesteps},
                                   nullptr),
                  std::runtime_error, "timestep outside the schedule", "block 0,0,0");
-  }
 }
 
 }  // namespace

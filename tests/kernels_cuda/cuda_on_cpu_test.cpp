@@ -91,7 +91,7 @@ TEST(CudaOnCpu, FreshSharedMemoryIsNotANumber) {
 
 TEST(CudaOnCpu, ShufflesOfAllWidths) {
   for_each_order([] {
-    for (const int width : {1, 2, 4, 8, 16, 32}) {
+    for (const int width : {1, 2, 4, 8, 16, 32})
       run(1, 64, [width] {
         const int lane = static_cast<int>(threadIdx.x % 32), start = lane / width * width, inside = lane % width;
         const unsigned all = 0xFFFFFFFF;
@@ -100,7 +100,6 @@ TEST(CudaOnCpu, ShufflesOfAllWidths) {
         EXPECT_EQ(__shfl_down_sync(all, lane, 2, width), inside + 2 < width ? lane + 2 : lane);
         EXPECT_EQ(__shfl_xor_sync(all, static_cast<double>(lane), 1, width), width > 1 ? lane ^ 1 : lane);
       });
-    }
   });
 }
 

@@ -11,7 +11,7 @@
 namespace jointtuner::kernels::cuda {
 namespace {
 
-// Sums of up to 4097 * 33 products in float32, each lane's of at most 200 in a row.
+/// Sums of up to 4097 * 33 products in float32, each lane's of at most 200 in a row.
 constexpr double kSumTolerance = 3e-6;
 
 struct Case {
@@ -58,7 +58,7 @@ Tensor gradient(const Case& c, const Tensor& incoming, const Tensor& hidden, con
   return p.tensor().clone();
 }
 
-// Offsets keep sums over tokens from cancelling, which would leave their rounding alone.
+/// Offsets keep sums over tokens from cancelling, which would leave their rounding alone.
 template <class T>
 Tensor hidden_of(const Case& c) {
   return wave({c.tokens(), c.rank}, 0.1, 2, kType<T>).add_(0.7);

@@ -104,19 +104,16 @@ void expect_like_reference(const Layer& layer, double tolerance, const std::stri
   }
 }
 
-// Bounds as for the CPU's steps: 16 roundings of 2^-24, 2^-11 and 2^-8.
+/// Bounds as for the CPU's steps: 16 roundings of 2^-24, 2^-11 and 2^-8.
 TEST(CudaGloraLinear, ForwardAndBackwardEqualReference) {
   for (const auto& [type, tolerance] :
        {std::pair{at::kFloat, 1e-5}, std::pair{at::kHalf, 7.8e-3}, std::pair{at::kBFloat16, 6.2e-2}}) {
-    for (const bool gated : {true, false}) {
-      for (const int64_t groups : {1, 4}) {
-        for (const double dropout : {0.0, 0.1}) {
+    for (const bool gated : {true, false})
+      for (const int64_t groups : {1, 4})
+        for (const double dropout : {0.0, 0.1})
           expect_like_reference(
               Layer(type, gated, groups, dropout), tolerance,
               fmt::format("{} gated {} groups {} dropout {}", c10::toString(type), gated, groups, dropout));
-        }
-      }
-    }
   }
 }
 

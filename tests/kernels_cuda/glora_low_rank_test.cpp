@@ -17,7 +17,7 @@
 namespace jointtuner::kernels::cuda {
 namespace {
 
-// Sums of up to 4097 products in float32, at most 300 in a row.
+/// Sums of up to 4097 products in float32, at most 300 in a row.
 constexpr double kSumTolerance = 3e-6;
 
 struct Case {
@@ -35,7 +35,7 @@ const std::vector<Case> kCases{{1, 1, 1, 0},    {7, 5, 9, 1},    {33, 4, 40, 0},
 /// A seed and a site that use all their bits.
 DropoutMask mask_of(double probability) { return {probability, 0x7123456789abcdef, 0x89abcdef}; }
 
-// Offsets keep the sums from cancelling, which would leave their rounding alone.
+/// Offsets keep the sums from cancelling, which would leave their rounding alone.
 template <class T>
 Tensor hidden_of(const Case& c) {
   return wave({c.tokens, c.rank}, 0.1, 1, kType<T>).add_(0.6);
@@ -118,7 +118,7 @@ TEST(CudaLowRankBackward, EqualsComposition) {
   });
 }
 
-// An update of ones added to zeros is the mask itself; so is E of ones where the other factor is the unit matrix.
+/// An update of ones added to zeros is the mask itself; so is E of ones where the other factor is the unit matrix.
 TEST(CudaLowRank, MasksAreTheReferenceBitForBit) {
   for_each_type([]<class T>() {
     for (const int64_t columns : {1, 2, 3, 4, 33, 64, 66}) {
@@ -143,7 +143,7 @@ TEST(CudaLowRank, MasksAreTheReferenceBitForBit) {
   });
 }
 
-// The counter's upper word: no tensor of a test reaches it.
+/// The counter's upper word: no tensor of a test reaches it.
 TEST(CudaDropout, FactorsOfAnyFourNeighboursAreThoseOfTheirWords) {
   const DropoutMask mask = mask_of(0.5);
   for (const int64_t start : {int64_t{0}, int64_t{4} << 32, (int64_t{4} << 32) - 4, (int64_t{1} << 62) + 4}) {
@@ -188,7 +188,7 @@ TEST(CudaLowRank, ReadsAndWritesWideTensorsOnce) {
   });
 }
 
-// What is read beyond a row's end does no harm to the results, only to memory that is not there.
+/// What is read beyond a row's end does no harm to the results, only to memory that is not there.
 TEST(CudaLowRank, ReadsNothingBesideTheRows) {
   const Case c{7, 5, 9, 0};
   cuda_on_cpu::reset_counters();

@@ -9,7 +9,7 @@
 namespace jointtuner::media {
 namespace {
 
-// Where in the page pixels have exactly this colour: top, left, bottom, right, or empty.
+/// Where in the page pixels have exactly this colour: top, left, bottom, right, or empty.
 std::vector<int64_t> extent(const Tensor& page, std::initializer_list<int64_t> colour) {
   const Tensor hit = (page == at::tensor(at::IntArrayRef(colour), at::kLong)).all(2).nonzero();
   if (hit.size(0) == 0) return {};

@@ -38,7 +38,7 @@ TEST(FitFunction, HalvingTakesMeansOfFourPixels) {
       at::equal(small.select(2, 0), at::tensor({35, 55}, at::kByte).view({1, 2})));  // (10+20+50+60)/4, (30+40+70+80)/4
 }
 
-// A checkerboard of single pixels must become grey: picking pixels (aliasing) would leave black or white.
+/// A checkerboard of single pixels must become grey: picking pixels (aliasing) would leave black or white.
 TEST(FitFunction, ShrinkingDoesNotAlias) {
   const Tensor board = (at::arange(64).unsqueeze(1) + at::arange(64))
                            .remainder(2)
@@ -67,7 +67,7 @@ TEST(FitFunction, EnlargingKeepsFlatColourAndOrder) {
   EXPECT_TRUE((large.slice(0, 1) >= large.slice(0, 0, -1)).all().item<bool>());
 }
 
-// One side grows and the other shrinks: both rules apply, each to its side.
+/// One side grows and the other shrinks: both rules apply, each to its side.
 TEST(FitFunction, MixedSides) {
   const Tensor stripes = at::arange(64).remainder(2).mul(255).to(at::kByte).view({1, 64, 1}).expand({8, 64, 3});
   const Tensor fitted = fit(stripes, 32, 16, Fit::stretch);

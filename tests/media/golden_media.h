@@ -15,7 +15,7 @@ inline const Safetensors& expected() {
   return file;
 }
 
-// Largest and mean absolute difference of two uint8 tensors of one shape, in grey levels.
+/// Largest and mean absolute difference of two uint8 tensors of one shape, in grey levels.
 struct Difference {
   double largest = 0;
   double mean = 0;

@@ -13,14 +13,14 @@ namespace {
 
 using testing::TemporaryFolder;
 
-// Lossless files: exactly PIL's pixels. Alpha is blended in integers there: 1 level.
+/// Lossless files: exactly PIL's pixels. Alpha is blended in integers there: 1 level.
 TEST(ReadImage, LosslessFilesEqualPil) {
   for (const char* name : {"grey.png", "grey16.png", "picture.webp", "picture.bmp", "picture.tiff", "palette.png"})
     EXPECT_TRUE(at::equal(read_image(media_file(name)), expected().at(name))) << name;
   EXPECT_LE(difference(read_image(media_file("alpha.png")), expected().at("alpha.png")).largest, 1);
 }
 
-// Two JPEG decoders differ by a few levels; a wrong turn differs by dozens (the red corner).
+/// Two JPEG decoders differ by a few levels; a wrong turn differs by dozens (the red corner).
 TEST(ReadImage, AppliesAllEightExifOrientations) {
   for (int orientation = 1; orientation <= 8; ++orientation) {
     const std::string name = "exif_" + std::to_string(orientation) + ".jpg";
@@ -51,7 +51,7 @@ TEST(ReadImage, NamesWhatIsWrong) {
   EXPECT_ERROR(read_image(folder / "text.png"), Error, "text.png", "'hello, I am text.'");
 }
 
-// Every format, cut at many places, must be refused: OpenCV alone fills a cut JPEG with grey.
+/// Every format, cut at many places, must be refused: OpenCV alone fills a cut JPEG with grey.
 TEST(ReadImage, RefusesCutFiles) {
   const TemporaryFolder folder;
   for (const char* name : {"exif_1.jpg", "grey16.png", "alpha.png", "picture.webp", "picture.bmp", "picture.tiff"}) {

@@ -18,7 +18,7 @@ std::vector<double> values(const Tensor& tensor) {
   return {doubles.const_data_ptr<double>(), doubles.const_data_ptr<double>() + doubles.numel()};
 }
 
-// "vfr.mp4:0.5/8/8.times" -> file, request.
+/// "vfr.mp4:0.5/8/8.times" -> file, request.
 std::pair<std::string, ClipRequest> parse(const std::string& key) {
   char name[64];
   ClipRequest request;
@@ -28,7 +28,7 @@ std::pair<std::string, ClipRequest> parse(const std::string& key) {
   return {name, request};
 }
 
-// Stamps equal those of a plain loop over all frames in PyAV, to a microsecond.
+/// Stamps equal those of a plain loop over all frames in PyAV, to a microsecond.
 TEST(ReadClip, PicksTheFramesThatPythonPicks) {
   int requests = 0;
   for (const auto& [key, tensor] : expected().tensors) {
@@ -42,8 +42,8 @@ TEST(ReadClip, PicksTheFramesThatPythonPicks) {
   EXPECT_EQ(requests, 17);
 }
 
-// Pixels differ by the rounding of two versions of libswscale; the neighbouring frame differs by 8 levels in the grey
-// block alone.
+/// Pixels differ by the rounding of two versions of libswscale; the neighbouring frame differs by 8 levels in the grey
+/// block alone.
 TEST(ReadClip, PixelsEqualPythons) {
   int requests = 0;
   for (const auto& [key, tensor] : expected().tensors) {
@@ -70,8 +70,8 @@ TEST(ReadClip, FittingInsideEqualsFittingAfterwards) {
   }
 }
 
-// Frames of a clip that starts late, or of sparse picks (where the decoder leaves frames out), are those of a whole
-// read.
+/// Frames of a clip that starts late, or of sparse picks (where the decoder leaves frames out), are those of a whole
+/// read.
 TEST(ReadClip, StartAndRateDoNotChangePixels) {
   for (const char* name : {"plain.mp4", "edit_list.mp4", "late_start.ts", "raw.h264", "no_stamps.avi"}) {
     const Tensor all = read_clip(media_file(name), {.start_s = 0, .fps = 25, .frames = 19});
@@ -85,7 +85,7 @@ TEST(ReadClip, StartAndRateDoNotChangePixels) {
   }
 }
 
-// A clip is long enough when its last frame begins before the end: 24 frames of 40 ms show 0.92 s, not 0.96 s.
+/// A clip is long enough when its last frame begins before the end: 24 frames of 40 ms show 0.92 s, not 0.96 s.
 TEST(ReadClip, TooShortNamesLengthAndNeed) {
   const ClipRequest fits{.start_s = 0, .fps = 25, .frames = 24};
   EXPECT_EQ(read_clip(media_file("plain.mp4"), fits).size(0), 24);
@@ -113,8 +113,8 @@ TEST(ReadClip, RefusesNonsense) {
     EXPECT_ERROR(read_clip(media_file("plain.mp4"), request), UsageError, "fps > 0");
 }
 
-// Two saturated corners survive BT.709 full range only when the tags are honoured; read as BT.601 limited, the red is
-// off by 20 levels.
+/// Two saturated corners survive BT.709 full range only when the tags are honoured; read as BT.601 limited, the red is
+/// off by 20 levels.
 TEST(ReadClip, HonoursMatrixAndRange) {
   const Tensor clip = read_clip(media_file("bt709_full.mp4"), {.start_s = 0, .fps = 4, .frames = 1});
   const Tensor red = clip[0].slice(0, 27, 31).slice(1, 1, 6).to(at::kFloat).mean(at::IntArrayRef{0, 1});
@@ -169,7 +169,7 @@ TEST(ProbeVideo, NamesWhatIsWrong) {
   EXPECT_ERROR(probe_video(media_file("audio_only.mp4")), Error, "audio_only.mp4", "without a video stream");
 }
 
-// A playlist that points at another file must not be followed out of its folder or to the network.
+/// A playlist that points at another file must not be followed out of its folder or to the network.
 TEST(ProbeVideo, DoesNotFollowPlaylistsToTheNetwork) {
   const TemporaryFolder folder;
   write_atomically(folder / "list.mp4",
@@ -177,7 +177,7 @@ TEST(ProbeVideo, DoesNotFollowPlaylistsToTheNetwork) {
   EXPECT_ERROR(probe_video(folder / "list.mp4"), Error, "list.mp4");
 }
 
-// Cut anywhere, an mp4 whose index comes first is refused; cut before the index is complete, it cannot be opened.
+/// Cut anywhere, an mp4 whose index comes first is refused; cut before the index is complete, it cannot be opened.
 TEST(ProbeVideo, RefusesCutFiles) {
   const TemporaryFolder folder;
   const std::string bytes = read_file(media_file("plain.mp4"));
@@ -197,7 +197,7 @@ TEST(ReadClip, RefusesDamageInWhatItNeeds) {
                "damaged");
 }
 
-// Six bytes inside one picture: the decoder conceals the hole without an error of its own, and only marks the picture.
+/// Six bytes inside one picture: the decoder conceals the hole without an error of its own, and only marks the picture.
 TEST(ReadClip, RefusesConcealedPictures) {
   const TemporaryFolder folder;
   std::string bytes = read_file(media_file("plain.mp4"));

@@ -15,7 +15,7 @@ namespace {
 
 using testing::TemporaryFolder;
 
-// Smooth colours that move; H.264 at crf 17 keeps them within a few levels.
+/// Smooth colours that move; H.264 at crf 17 keeps them within a few levels.
 Tensor waves(int64_t frames, int64_t height, int64_t width) {
   const Tensor t = at::arange(frames).view({-1, 1, 1}), y = at::arange(height).view({1, -1, 1}),
                x = at::arange(width).view({1, 1, -1});

@@ -43,9 +43,9 @@ class OnBoth : public ::testing::TestWithParam<Family> {
   }
 };
 
-// The CPU has fused kernels and attention of its own where the stand-in composes them, so results agree to rounding
-// (1e-7 to 1e-5 measured), not to the bit; a tensor on the wrong device, or one that was not copied yet, is an error or
-// poison, never a small difference.
+/// The CPU has fused kernels and attention of its own where the stand-in composes them, so results agree to rounding
+/// (1e-7 to 1e-5 measured), not to the bit; a tensor on the wrong device, or one that was not copied yet, is an error
+/// or poison, never a small difference.
 inline constexpr double kRounding = 1e-4;
 
 /// L2 distance of two tensors over the L2 norm of the second; infinite where one is not finite or of another shape.

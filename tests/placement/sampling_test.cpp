@@ -82,14 +82,14 @@ class SamplingOnBoth : public testing::OnBoth {
 };
 FOR_ALL_FAMILIES(SamplingOnBoth);
 
-TEST_P(SamplingOnBoth, every_sampler_gives_the_cpus_videos) {
+TEST_P(SamplingOnBoth, EverySamplerGivesTheCpusVideos) {
   for (const char* sampler : {"ddim", "dpmpp_2m", "dpmpp_2m_sde"}) {
     SCOPED_TRACE(sampler);
     expect_the_cpus_videos(options(sampler));
   }
 }
 
-TEST_P(SamplingOnBoth, tiles_slices_noise_and_no_guidance_give_the_cpus_videos) {
+TEST_P(SamplingOnBoth, TilesSlicesNoiseAndNoGuidanceGiveTheCpusVideos) {
   SampleOptions o = options();
   o.eta = 0.5;
   o.guidance = 1;
@@ -99,7 +99,7 @@ TEST_P(SamplingOnBoth, tiles_slices_noise_and_no_guidance_give_the_cpus_videos) 
   expect_the_cpus_videos(o);
 }
 
-TEST_P(SamplingOnBoth, a_noise_prior_is_encoded_and_inverted_alike) {
+TEST_P(SamplingOnBoth, ANoisePriorIsEncodedAndInvertedAlike) {
   const TemporaryFolder folder;
   SampleOptions o = options();
   const std::vector<int64_t> shape = {o.frames, o.height, o.width, 3};
@@ -109,7 +109,7 @@ TEST_P(SamplingOnBoth, a_noise_prior_is_encoded_and_inverted_alike) {
   expect_the_cpus_videos(o);
 }
 
-TEST_P(SamplingOnBoth, saved_latents_decode_alike) {
+TEST_P(SamplingOnBoth, SavedLatentsDecodeAlike) {
   const TemporaryFolder folder;
   const std::vector<Video> videos = sampled(at::kCPU, options(), folder / "cpu");
   const std::string name = videos.at(0).name;
@@ -118,8 +118,8 @@ TEST_P(SamplingOnBoth, saved_latents_decode_alike) {
   EXPECT_EQ(read_file(folder / "again.mp4"), read_file(folder / "cpu" / (name + ".mp4")));
 }
 
-// Whatever the number of steps, the host waits once: for the finished latents.
-TEST_P(SamplingOnBoth, no_step_waits_for_the_device) {
+/// Whatever the number of steps, the host waits once: for the finished latents.
+TEST_P(SamplingOnBoth, NoStepWaitsForTheDevice) {
   for (const char* sampler : {"ddim", "dpmpp_2m", "dpmpp_2m_sde"}) {
     SampleOptions o = options(sampler);
     if (o.sampler == "ddim") o.eta = 1;  // noise in each step, but the last

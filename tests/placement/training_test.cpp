@@ -129,12 +129,12 @@ class TrainingOnBoth : public testing::OnBoth {
     return result;
   }
 
-  // AdamW divides a gradient by its own size, so the rounding of small ones is seen in the step.
+  /// AdamW divides a gradient by its own size, so the rounding of small ones is seen in the step.
   static constexpr double kTrained = 1e-2;
 };
 FOR_ALL_FAMILIES(TrainingOnBoth);
 
-TEST_P(TrainingOnBoth, a_run_equals_the_cpus_and_a_resumed_one_the_uninterrupted) {
+TEST_P(TrainingOnBoth, ARunEqualsTheCpusAndAResumedOneTheUninterrupted) {
   const testing::TemporaryFolder folder;
   write_media(folder.path());
   const fs::path expected = run::train_run(small_run(folder.path(), "cpu"), at::kCPU, false);
@@ -195,7 +195,7 @@ struct NanoRun {
   TrainingStep step;
 };
 
-TEST_P(TrainingOnBoth, a_micro_step_equals_the_cpus_and_waits_for_nothing) {
+TEST_P(TrainingOnBoth, AMicroStepEqualsTheCpusAndWaitsForNothing) {
   NanoRun cpu(loaded(at::kCPU), at::kCPU), device(loaded(stand_in()), stand_in());
   cpu.adapters.set_requires_grad(true);
   device.adapters.set_requires_grad(true);
@@ -217,7 +217,7 @@ TEST_P(TrainingOnBoth, a_micro_step_equals_the_cpus_and_waits_for_nothing) {
   EXPECT_EQ(second.copies_in, 9);  // timesteps, latents, noise and embeddings of both kinds, the videos' shift
 }
 
-TEST_P(TrainingOnBoth, plain_lora_without_checkpoint_segments_equals_the_cpus) {
+TEST_P(TrainingOnBoth, PlainLoraWithoutCheckpointSegmentsEqualsTheCpus) {
   std::vector<Tensor> gradients;
   for (const at::Device device : {at::Device(at::kCPU), stand_in()}) {
     Backbone& gated = loaded(device);
@@ -236,8 +236,8 @@ TEST_P(TrainingOnBoth, plain_lora_without_checkpoint_segments_equals_the_cpus) {
   EXPECT_LT(testing::distance(gradients[1], gradients[0]), testing::kRounding);
 }
 
-// Losses, gates and gradient norm of all micro-batches are read at once: clipping and the checks need them.
-TEST_P(TrainingOnBoth, an_optimiser_step_waits_once) {
+/// Losses, gates and gradient norm of all micro-batches are read at once: clipping and the checks need them.
+TEST_P(TrainingOnBoth, AnOptimiserStepWaitsOnce) {
   for (const bool loss_scaling : {false, true}) {
     NanoRun run(loaded(stand_in()), stand_in());
     const Traffic one = run.traffic(1, loss_scaling), three = run.traffic(3, loss_scaling);
@@ -246,7 +246,7 @@ TEST_P(TrainingOnBoth, an_optimiser_step_waits_once) {
   }
 }
 
-TEST_P(TrainingOnBoth, a_tensor_left_on_the_host_is_refused) {
+TEST_P(TrainingOnBoth, ATensorLeftOnTheHostIsRefused) {
   Backbone& backbone = loaded(stand_in());
   NanoRun run(backbone, stand_in());
   run.adapters.set_requires_grad(true);

@@ -60,7 +60,7 @@ size_t count(const std::string& text, const std::string& part) {
   return found;
 }
 
-TEST_F(RunReportTest, shows_what_the_run_did) {
+TEST_F(RunReportTest, ShowsWhatTheRunDid) {
   const std::string html = page();
   for (const char* part :
        {"3 of 3", "1234", "1.00 GiB", "how to run it", "jointtuner 9.9", "640x480", "pictures/x.jpg", "spatial",
@@ -73,7 +73,7 @@ TEST_F(RunReportTest, shows_what_the_run_did) {
   EXPECT_THAT(html, HasSubstr(R"("gradient_norm":[0.25,null,null])"));
 }
 
-TEST_F(RunReportTest, embeds_previews_newest_first) {
+TEST_F(RunReportTest, EmbedsPreviewsNewestFirst) {
   const std::string html = page();
   const size_t newer = html.find("data:video/mp4;base64,bmV3ZXI="), older = html.find("data:video/mp4;base64,b2xkZXI=");
   ASSERT_NE(newer, std::string::npos);
@@ -84,7 +84,7 @@ TEST_F(RunReportTest, embeds_previews_newest_first) {
   EXPECT_THAT(html, HasSubstr("<summary>Step 3</summary>"));
 }
 
-TEST_F(RunReportTest, base64_of_every_remainder) {
+TEST_F(RunReportTest, Base64OfEveryRemainder) {
   const std::pair<const char*, const char*> pairs[] = {
       {"M", "TQ=="}, {"Ma", "TWE="}, {"Man", "TWFu"}, {"\xFF\xFE", "//4="}};
   for (const auto& [bytes, text] : pairs) {
@@ -93,7 +93,7 @@ TEST_F(RunReportTest, base64_of_every_remainder) {
   }
 }
 
-TEST_F(RunReportTest, what_does_not_fit_is_named) {
+TEST_F(RunReportTest, WhatDoesNotFitIsNamed) {
   const std::string html = page(10);  // the newer video and sheet have ten bytes
   EXPECT_THAT(html, HasSubstr("bmV3ZXI="));
   EXPECT_THAT(html, Not(HasSubstr("b2xkZXI=")));
@@ -102,7 +102,7 @@ TEST_F(RunReportTest, what_does_not_fit_is_named) {
   EXPECT_THAT(page(), Not(HasSubstr("not embedded")));
 }
 
-TEST_F(RunReportTest, is_one_file_that_loads_nothing) {
+TEST_F(RunReportTest, IsOneFileThatLoadsNothing) {
   std::string html = page();
   const std::string name_space = "http://www.w3.org/2000/svg";  // names the kind of an element, is never loaded
   for (size_t at; (at = html.find(name_space)) != std::string::npos;) html.erase(at, name_space.size());
@@ -113,7 +113,7 @@ TEST_F(RunReportTest, is_one_file_that_loads_nothing) {
     EXPECT_TRUE((*at)[2].str().starts_with("data:")) << (*at)[0];
 }
 
-TEST_F(RunReportTest, texts_are_escaped) {
+TEST_F(RunReportTest, TextsAreEscaped) {
   const std::string html = page();
   for (const char* raw : {"<skate>", "<b>corgi", "<img src=x", "a <script>"}) EXPECT_THAT(html, Not(HasSubstr(raw)));
   for (const char* part : {"<h1>corgi &amp; &lt;skate&gt;</h1>", "<title>corgi &amp; &lt;skate&gt;</title>",
@@ -125,13 +125,13 @@ TEST_F(RunReportTest, texts_are_escaped) {
   EXPECT_EQ(count(curves, "<script"), count(curves, "</script>"));
 }
 
-TEST_F(RunReportTest, a_preview_cannot_name_a_file_outside_its_folder) {
+TEST_F(RunReportTest, APreviewCannotNameAFileOutsideItsFolder) {
   write("secret.mp4", "secret");
   write("previews/step_00000003/samples.jsonl", "{\"file\": \"../../secret.mp4\", \"prompt\": \"x\", \"seed\": 1}\n");
   EXPECT_THAT(page(), Not(HasSubstr("c2VjcmV0")));
 }
 
-TEST_F(RunReportTest, a_killed_run_has_a_report) {
+TEST_F(RunReportTest, AKilledRunHasAReport) {
   std::ofstream(folder_ / "metrics.jsonl", std::ios::app) << "{\"step\": 4, \"loss_im";
   EXPECT_THAT(page(), HasSubstr(R"("step":[1,2,3])"));
   fs::create_directories(folder_ / "previews/step_00000004.partial-1-1");  // half a preview
@@ -147,7 +147,7 @@ TEST_F(RunReportTest, a_killed_run_has_a_report) {
   EXPECT_THAT(page(), HasSubstr("learning_rate"));
 }
 
-TEST_F(RunReportTest, a_long_run_shows_means) {
+TEST_F(RunReportTest, ALongRunShowsMeans) {
   std::string lines;
   for (int step = 1; step <= 4001; ++step)
     lines += "{\"step\": " + std::to_string(step) + ", \"loss_image\": " + (step % 2 != 0 ? "1" : "3") + "}\n";
@@ -159,14 +159,14 @@ TEST_F(RunReportTest, a_long_run_shows_means) {
   EXPECT_THAT(html, HasSubstr(R"("loss_image":[1.6666666666666667,2.3333333333333335,)"));
 }
 
-TEST_F(RunReportTest, what_is_no_run_is_refused) {
+TEST_F(RunReportTest, WhatIsNoRunIsRefused) {
   fs::remove(folder_ / "config.json");
   EXPECT_ERROR(page(), Error, "config.json");
   write("config.json", "[1]");
   EXPECT_ERROR(page(), Error, "config.json", "is this a run's folder?");
 }
 
-TEST_F(RunReportTest, is_written_beside_the_run) {
+TEST_F(RunReportTest, IsWrittenBesideTheRun) {
   write_run_report(folder_.path(), {.embedded_bytes = 1000});
   EXPECT_EQ(read_file(folder_ / "report.html"), page());
 }

@@ -19,7 +19,7 @@ class Inspect : public ::testing::TestWithParam<testing::Family> {
 };
 FOR_ALL_FAMILIES(Inspect);
 
-TEST_P(Inspect, adapter) {
+TEST_P(Inspect, Adapter) {
   const json found = inspected(trained().adapter());
   int64_t sites = 0;
   const json stated = manifest();
@@ -34,7 +34,7 @@ TEST_P(Inspect, adapter) {
   EXPECT_EQ(found["denoiser_sha256"], sha256_file(trained().bundle() + "/denoiser.pt"));
 }
 
-TEST(InspectFile, published_list) {
+TEST(InspectFile, PublishedList) {
   const json gated = inspected(testing::golden("adapter/published_list.pt").string());
   EXPECT_EQ(gated["kind"], "published list");
   EXPECT_EQ(gated["gate"], "yes");
@@ -45,7 +45,7 @@ TEST(InspectFile, published_list) {
   expect_refused(1, {"inspect", testing::golden("adapter/attack.pt").string()}, {"attack.pt", "not", "executed"});
 }
 
-TEST_P(Inspect, bundle) {
+TEST_P(Inspect, Bundle) {
   const json found = inspected(trained().bundle()), stated = manifest();
   EXPECT_EQ(found["kind"], "bundle");
   EXPECT_EQ(found["name"], stated["source"]["name"]);
@@ -58,7 +58,7 @@ TEST_P(Inspect, bundle) {
   expect_refused(1, {"inspect", copy.path().string()}, {"denoiser.pt"});
 }
 
-TEST(InspectFile, run_and_checkpoint) {
+TEST(InspectFile, RunAndCheckpoint) {
   const json run = inspected(small_run().folder());
   EXPECT_EQ(run["kind"], "run");
   EXPECT_EQ(run["name"], "run");
@@ -76,7 +76,7 @@ TEST(InspectFile, run_and_checkpoint) {
   expect_refused(1, {"inspect", (folder / "checkpoint").string()}, {"adapter.safetensors"});
 }
 
-TEST(InspectFile, latents_and_other_safetensors) {
+TEST(InspectFile, LatentsAndOtherSafetensors) {
   const testing::TemporaryFolder folder;
   const std::string path = (folder / "x.safetensors").string();
   const std::string settings = R"({"prompt":"a cat","fps":8,"backbone":{"path":"","name":"","autoencoder_sha256":""}})";
@@ -92,7 +92,7 @@ TEST(InspectFile, latents_and_other_safetensors) {
   EXPECT_EQ(other["tensors"]["weight"], "[2] Half");
 }
 
-TEST(InspectFile, cache_entries) {
+TEST(InspectFile, CacheEntries) {
   int64_t entries = 0;
   for (const auto& entry : fs::recursive_directory_iterator(small_run().cache())) {
     if (entry.path().extension() != ".safetensors") continue;
@@ -102,14 +102,14 @@ TEST(InspectFile, cache_entries) {
   EXPECT_GT(entries, 0);
 }
 
-TEST(InspectFile, as_lines_of_text) {
+TEST(InspectFile, AsLinesOfText) {
   const std::string text = expect_done({"inspect", small_run().folder(), small_run().adapter()});
   EXPECT_THAT(text, HasSubstr("kind         run\n"));
   EXPECT_THAT(text, HasSubstr("adapter\n  kind             adapter\n"));
   EXPECT_THAT(text, HasSubstr("\n\nkind             adapter\n"));  // the second path, after an empty line
 }
 
-TEST(InspectFile, what_is_none_of_these) {
+TEST(InspectFile, WhatIsNoneOfThese) {
   const testing::TemporaryFolder folder;
   expect_refused(1, {"inspect", (folder / "absent").string()}, {"absent", "no such file"});
   expect_refused(1, {"inspect", folder.path().string()}, {folder.path().string(), "bundle.json", "state.json"});

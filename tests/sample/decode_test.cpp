@@ -41,7 +41,7 @@ class DecodeTest : public NanoSampling {
 };
 FOR_ALL_FAMILIES(DecodeTest);
 
-TEST_P(DecodeTest, latents_decoded_later_give_the_same_bytes) {
+TEST_P(DecodeTest, LatentsDecodedLaterGiveTheSameBytes) {
   Sampling sampling(bundle(), at::kCPU, small_options({"a cat", "a dog"}));
   const auto videos = sampling.denoise(program(), trained(), folder_ / "s");
   sampling.decode(folder_ / "s", videos);
@@ -54,7 +54,7 @@ TEST_P(DecodeTest, latents_decoded_later_give_the_same_bytes) {
   }
 }
 
-TEST_P(DecodeTest, a_folder_of_samples_lists_them_and_shows_them) {
+TEST_P(DecodeTest, AFolderOfSamplesListsThemAndShowsThem) {
   SampleOptions options = small_options({"a cat", "a dog"});
   options.seeds = {3, 4};
   options.decode_tile = 16;
@@ -80,7 +80,7 @@ TEST_P(DecodeTest, a_folder_of_samples_lists_them_and_shows_them) {
   EXPECT_ERROR(sampling.decode(folder_.path(), videos), Error, "different numbers of videos");
 }
 
-TEST_P(DecodeTest, the_name_chooses_the_format) {
+TEST_P(DecodeTest, TheNameChoosesTheFormat) {
   EXPECT_EQ(video_format("x/y.mp4"), VideoFormat::mp4);
   EXPECT_EQ(video_format("x.d/y.gif"), VideoFormat::gif);
   EXPECT_EQ(video_format("x.d/frames"), VideoFormat::frames);
@@ -88,7 +88,7 @@ TEST_P(DecodeTest, the_name_chooses_the_format) {
   for (const char* name : {"x.avi", "x.MP4", "frames_0.5"}) EXPECT_ERROR(video_format(name), UsageError, name, ".mp4");
 }
 
-TEST_P(DecodeTest, frames_are_lossless) {
+TEST_P(DecodeTest, FramesAreLossless) {
   const fs::path latents = foreign_latents();
   decode(latents, folder_ / "new" / "frames");
   const Tensor expected = pixels(latents);
@@ -102,7 +102,7 @@ TEST_P(DecodeTest, frames_are_lossless) {
   EXPECT_TRUE(fs::exists(folder_ / "more/0002.png"));
 }
 
-TEST_P(DecodeTest, gif_and_rate) {
+TEST_P(DecodeTest, GifAndRate) {
   const fs::path latents = foreign_latents();
   decode(latents, folder_ / "x.gif", 20);
   EXPECT_EQ(read_file(folder_ / "x.gif").substr(0, 6), "GIF89a");
@@ -112,7 +112,7 @@ TEST_P(DecodeTest, gif_and_rate) {
   EXPECT_NEAR(media::probe_video(folder_ / "x.mp4").duration_s, static_cast<double>(frames()) / 4, 1e-6);
 }
 
-TEST_P(DecodeTest, latents_for_another_autoencoder_are_refused) {
+TEST_P(DecodeTest, LatentsForAnotherAutoencoderAreRefused) {
   EXPECT_ERROR(decode(foreign_latents(4), folder_ / "x.mp4"), Error, "foreign.safetensors",
                bundle().manifest().source_name.c_str());
   nlohmann::json settings{

@@ -35,7 +35,7 @@ class LatentsFileTest : public ::testing::Test {
   const std::filesystem::path path_ = folder_ / "x.latents.safetensors";
 };
 
-TEST_F(LatentsFileTest, what_is_written_is_read) {
+TEST_F(LatentsFileTest, WhatIsWrittenIsRead) {
   const Tensor latents = at::arange(2 * 3 * 4 * 5, at::kFloat).reshape({1, 2, 3, 4, 5});
   save_latents(path_, {latents, kSettings});
   const LatentsFile found = load_latents(path_);
@@ -47,7 +47,7 @@ TEST_F(LatentsFileTest, what_is_written_is_read) {
   EXPECT_EQ(header.settings, kSettings);
 }
 
-TEST_F(LatentsFileTest, a_file_of_another_program_has_no_settings) {
+TEST_F(LatentsFileTest, AFileOfAnotherProgramHasNoSettings) {
   const Tensor half = at::full({1, 4, 2, 3, 3}, 0.5, at::kHalf);
   const LatentsFile found = load_latents(written(half, {{"format", "pt"}, {"settings", "none of ours"}}));
   EXPECT_EQ(found.settings, "");
@@ -55,7 +55,7 @@ TEST_F(LatentsFileTest, a_file_of_another_program_has_no_settings) {
   EXPECT_TRUE(at::equal(found.latents, half.to(at::kFloat)));
 }
 
-TEST_F(LatentsFileTest, what_is_no_latents_file_is_refused_by_name) {
+TEST_F(LatentsFileTest, WhatIsNoLatentsFileIsRefusedByName) {
   const Tensor good = at::zeros({1, 4, 2, 3, 3});
   EXPECT_ERROR(load_latents(written(good, {}, "noise")), Error, path_.string(), "named \"latents\"", "\"noise\"");
   EXPECT_ERROR(load_latents(written(good.select(0, 0))), Error, path_.string(), "[1,C,F,h,w]");
@@ -68,7 +68,7 @@ TEST_F(LatentsFileTest, what_is_no_latents_file_is_refused_by_name) {
   EXPECT_ERROR(load_latents(path_), Error, path_.string());
 }
 
-TEST_F(LatentsFileTest, damaged_settings_are_refused_by_name) {
+TEST_F(LatentsFileTest, DamagedSettingsAreRefusedByName) {
   const Tensor good = at::zeros({1, 4, 2, 3, 3});
   for (const char* text : {"", "{", "[]", R"({"fps": 8})", R"({"fps": 8, "backbone": {"path": 1}})"})
     EXPECT_ERROR(load_latents_header(written(good, ours(text))), Error, path_.string(), "/backbone/path");
@@ -77,7 +77,7 @@ TEST_F(LatentsFileTest, damaged_settings_are_refused_by_name) {
   EXPECT_ERROR(load_latents(written(good, ours(settings.dump()))), Error, path_.string(), "/fps", "\"fast\"");
 }
 
-TEST(VideoName, says_number_words_and_seed) {
+TEST(VideoName, SaysNumberWordsAndSeed) {
   EXPECT_EQ(video_name(7, "A Corgi, skateboarding!", 3), "007_a_corgi_skateboarding_s3");
   EXPECT_EQ(video_name(1234, "../../x", 0), "1234_x_s0");
   EXPECT_EQ(video_name(0, "\xC3\xA9\xF0\x9F\x90\xB6", 0), "000_prompt_s0");

@@ -27,7 +27,7 @@ using testing::TemporaryFolder;
 class SamplingTest : public NanoSampling {};
 FOR_ALL_FAMILIES(SamplingTest);
 
-TEST_P(SamplingTest, prompts_and_seeds_together_equal_each_alone_bit_for_bit) {
+TEST_P(SamplingTest, PromptsAndSeedsTogetherEqualEachAloneBitForBit) {
   SampleOptions both = small_options({"a cat", "a dog"});
   both.seeds = {1, 2};
   const std::vector<Tensor> together = latents_of(both, trained());
@@ -40,7 +40,7 @@ TEST_P(SamplingTest, prompts_and_seeds_together_equal_each_alone_bit_for_bit) {
   }
 }
 
-TEST_P(SamplingTest, adapter_scale_0_is_the_frozen_model_bit_for_bit) {
+TEST_P(SamplingTest, AdapterScale0IsTheFrozenModelBitForBit) {
   const Tensor frozen = one(small_options());
   SampleOptions off = small_options();
   off.adapter_scale = 0;
@@ -52,7 +52,7 @@ TEST_P(SamplingTest, adapter_scale_0_is_the_frozen_model_bit_for_bit) {
   EXPECT_FALSE(at::equal(one(small_options(), trained()), frozen));
 }
 
-TEST_P(SamplingTest, scales_multiply_and_act_on_their_sites) {
+TEST_P(SamplingTest, ScalesMultiplyAndActOnTheirSites) {
   SampleOptions options = small_options();
   options.adapter_scale = 0.5;
   const inject::AdapterRun how = adapter_run(options, trained(3), program().sites());
@@ -74,7 +74,7 @@ TEST_P(SamplingTest, scales_multiply_and_act_on_their_sites) {
     for (size_t k = 0; k < i; ++k) EXPECT_FALSE(at::equal(all[i], all[k])) << i << " " << k;
 }
 
-TEST_P(SamplingTest, pooling_is_the_trained_one_unless_asked_for) {
+TEST_P(SamplingTest, PoolingIsTheTrainedOneUnlessAskedFor) {
   const Tensor by_sample = one(small_options(), trained()),
                by_batch = one(small_options(), trained(1, GatePooling::batch));
   EXPECT_FALSE(at::equal(by_sample, by_batch));  // the batch holds the unconditional half too
@@ -85,8 +85,8 @@ TEST_P(SamplingTest, pooling_is_the_trained_one_unless_asked_for) {
   EXPECT_TRUE(at::equal(one(asked, trained(1, GatePooling::batch)), by_sample));
 }
 
-// The pipeline against the same steps written out: noise of the named generator, the sampler, the program.
-TEST_P(SamplingTest, equals_the_sampler_called_by_hand) {
+/// The pipeline against the same steps written out: noise of the named generator, the sampler, the program.
+TEST_P(SamplingTest, EqualsTheSamplerCalledByHand) {
   SampleOptions options = small_options();
   options.guidance = 1;
   options.seeds = {9};
@@ -112,7 +112,7 @@ TEST_P(SamplingTest, equals_the_sampler_called_by_hand) {
   EXPECT_TRUE(at::equal(found, expected.narrow(2, noise_shape()[2] - latent_frames(), latent_frames())));
 }
 
-TEST_P(SamplingTest, every_setting_of_the_sampler_acts) {
+TEST_P(SamplingTest, EverySettingOfTheSamplerActs) {
   const Tensor plain = one(small_options());
   const auto differs = [&](const char* what, auto&& change) {
     SampleOptions options = small_options();
@@ -136,7 +136,7 @@ TEST_P(SamplingTest, every_setting_of_the_sampler_acts) {
   EXPECT_TRUE(at::equal(noisy, one(stochastic)));  // its noise has a seed too
 }
 
-TEST_P(SamplingTest, initial_latents_replace_the_noise) {
+TEST_P(SamplingTest, InitialLatentsReplaceTheNoise) {
   const TemporaryFolder folder;
   const fs::path file = folder / "noise.safetensors";
   SampleOptions options = small_options();
@@ -157,7 +157,7 @@ TEST_P(SamplingTest, initial_latents_replace_the_noise) {
                fmt::format("latents for {} frames of {}x{} px", options.frames, options.width, options.height).c_str());
 }
 
-TEST_P(SamplingTest, noise_prior) {
+TEST_P(SamplingTest, NoisePrior) {
   const TemporaryFolder folder;
   SampleOptions options = small_options();
   options.sampler = "ddim";  // no noise but the initial one
@@ -178,7 +178,7 @@ TEST_P(SamplingTest, noise_prior) {
   EXPECT_ERROR(Sampling(bundle(), at::kCPU, options), Error, "absent.mp4");
 }
 
-TEST_P(SamplingTest, a_second_call_keeps_finished_latents_and_makes_the_missing) {
+TEST_P(SamplingTest, ASecondCallKeepsFinishedLatentsAndMakesTheMissing) {
   const TemporaryFolder folder;
   const SampleOptions options = small_options({"a cat", "a dog"});
   const auto videos = denoise_into(folder.path(), options, trained());
@@ -195,7 +195,7 @@ TEST_P(SamplingTest, a_second_call_keeps_finished_latents_and_makes_the_missing)
   EXPECT_FALSE(fs::exists(leftover));  // of a process that was killed
 }
 
-TEST_P(SamplingTest, latents_of_other_settings_are_neither_used_nor_overwritten) {
+TEST_P(SamplingTest, LatentsOfOtherSettingsAreNeitherUsedNorOverwritten) {
   const TemporaryFolder folder;
   const auto videos = denoise_into(folder.path(), small_options(), trained());
   const fs::path file = folder / (videos.at(0).name + std::string(kLatentsEnding));
@@ -214,7 +214,7 @@ TEST_P(SamplingTest, latents_of_other_settings_are_neither_used_nor_overwritten)
   EXPECT_EQ(read_file(file), bytes);
 }
 
-TEST_P(SamplingTest, a_folder_of_another_sampling_is_refused) {
+TEST_P(SamplingTest, AFolderOfAnotherSamplingIsRefused) {
   const TemporaryFolder folder;
   denoise_into(folder.path(), small_options({"a cat", "a dog"}));
   const auto check = [&](const SampleOptions& options, int64_t count) {
@@ -228,7 +228,7 @@ TEST_P(SamplingTest, a_folder_of_another_sampling_is_refused) {
   EXPECT_NO_THROW(Sampling(bundle(), at::kCPU, small_options()).check_folder(folder / "absent", 1));
 }
 
-TEST_P(SamplingTest, settings_are_kept_with_the_latents) {
+TEST_P(SamplingTest, SettingsAreKeptWithTheLatents) {
   const TemporaryFolder folder;
   SampleOptions options = small_options({" a cat "});
   options.negative_prompt = "blur";
@@ -250,7 +250,7 @@ TEST_P(SamplingTest, settings_are_kept_with_the_latents) {
   EXPECT_TRUE(settings["noise_prior"].is_null());
 }
 
-TEST_P(SamplingTest, adapters_of_ten_sites_only_are_refused) {
+TEST_P(SamplingTest, AdaptersOfTenSitesOnlyAreRefused) {
   std::vector<adapter::Site> ten(program().sites().begin(), program().sites().begin() + 10);
   const adapter::AdapterSet few(ten, 2, true, at::kCPU);
   NamedAdapter named = trained();
@@ -258,7 +258,7 @@ TEST_P(SamplingTest, adapters_of_ten_sites_only_are_refused) {
   EXPECT_ERROR(one(small_options(), named), Error, "other sites");
 }
 
-TEST_P(SamplingTest, a_prompt_that_is_too_long_is_refused_before_anything_is_sampled) {
+TEST_P(SamplingTest, APromptThatIsTooLongIsRefusedBeforeAnythingIsSampled) {
   std::string words;
   for (int i = 0; i < 130; ++i) words += "many words ";
   EXPECT_ERROR(Sampling(bundle(), at::kCPU, small_options({"a cat", words})), Error, "many words", "token");
@@ -269,7 +269,7 @@ TEST_P(SamplingTest, a_prompt_that_is_too_long_is_refused_before_anything_is_sam
   EXPECT_NO_THROW(Sampling(bundle(), at::kCPU, options));
 }
 
-TEST_P(SamplingTest, latents_that_are_not_finite_are_an_error_and_not_saved) {
+TEST_P(SamplingTest, LatentsThatAreNotFiniteAreAnErrorAndNotSaved) {
   adapter::AdapterSet broken = adapters().clone(at::kCPU);
   broken.flat().fill_(1e30);
   NamedAdapter named = trained();
@@ -279,7 +279,7 @@ TEST_P(SamplingTest, latents_that_are_not_finite_are_an_error_and_not_saved) {
   EXPECT_TRUE(fs::is_empty(folder.path()));
 }
 
-// Ctrl-C stays pressed for the rest of a process, so this one ends.
+/// Ctrl-C stays pressed for the rest of a process, so this one ends.
 void interrupted_sampling(const backbone::Bundle& bundle, const inject::GraphProgram& program,
                           const SampleOptions& options, const fs::path& folder) {
   install_interrupt_handler();
@@ -294,7 +294,7 @@ void interrupted_sampling(const backbone::Bundle& bundle, const inject::GraphPro
   std::_Exit(0);
 }
 
-TEST_P(SamplingTest, ctrl_c_stops_and_says_how_to_go_on) {
+TEST_P(SamplingTest, CtrlCStopsAndSaysHowToGoOn) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");  // a process of its own, not a fork of one with threads
   const TemporaryFolder folder;
   EXPECT_EXIT(interrupted_sampling(bundle(), program(), small_options(), folder.path()), ::testing::ExitedWithCode(7),

@@ -18,7 +18,7 @@ SampleOptions asked(const std::string& prompt = "a cat") {
   return options;
 }
 
-TEST(Settings, open_values_come_from_the_bundle) {
+TEST(Settings, OpenValuesComeFromTheBundle) {
   const SampleOptions options = resolved(asked(" \ta cat\r\n"), nano());
   EXPECT_EQ(options.prompts, std::vector<std::string>{"a cat"});
   EXPECT_EQ(options.frames, 16);
@@ -31,7 +31,7 @@ TEST(Settings, open_values_come_from_the_bundle) {
   EXPECT_EQ(options.guidance_schedule, "constant");
 }
 
-TEST(Settings, given_values_stay) {
+TEST(Settings, GivenValuesStay) {
   SampleOptions options = asked();
   options.frames = 5, options.height = 10, options.width = 12, options.fps = 6, options.sampler = "dpmpp_2m";
   options.steps = 7, options.guidance = 3, options.guidance_schedule = "dynamic";
@@ -46,7 +46,7 @@ TEST(Settings, given_values_stay) {
   EXPECT_EQ(found.guidance_schedule, "dynamic");
 }
 
-TEST(Settings, prompts_and_seeds_are_needed) {
+TEST(Settings, PromptsAndSeedsAreNeeded) {
   SampleOptions options;
   EXPECT_ERROR(resolved(options, nano()), UsageError, "nothing to sample", "--prompt");
   options.prompts = {"a cat", "  "};
@@ -56,7 +56,7 @@ TEST(Settings, prompts_and_seeds_are_needed) {
   EXPECT_ERROR(resolved(options, nano()), UsageError, "--seed");
 }
 
-TEST(Settings, sizes_that_the_backbone_does_not_take) {
+TEST(Settings, SizesThatTheBackboneDoesNotTake) {
   SampleOptions options = asked();
   options.height = 13;
   EXPECT_ERROR(resolved(options, nano()), UsageError, "height: 13 px", "use 12 or 14");
@@ -66,7 +66,7 @@ TEST(Settings, sizes_that_the_backbone_does_not_take) {
   EXPECT_ERROR(resolved(options, video_vae), UsageError, "frames", "use 9 or 13");
 }
 
-TEST(Settings, combinations_that_mean_nothing) {
+TEST(Settings, CombinationsThatMeanNothing) {
   SampleOptions options = asked();
   options.sampler = "dpmpp_2m", options.eta = 0.5;
   EXPECT_ERROR(resolved(options, nano()), UsageError, "eta 0.5", "only the sampler ddim", "dpmpp_2m");

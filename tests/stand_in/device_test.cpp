@@ -40,20 +40,20 @@ bool all_poison(const Tensor& host) {
   return std::all_of(bytes, bytes + host.nbytes(), [](unsigned char byte) { return byte == 0xFF; });
 }
 
-TEST(StandIn, is_no_device_that_a_user_can_name) {
+TEST(StandIn, IsNoDeviceThatAUserCanName) {
   stand_in();
   for (const char* name : {"standin", "standin:0", "privateuseone"}) EXPECT_THROW(parse_device(name), UsageError);
   EXPECT_NE(parse_device("auto").type(), at::kPrivateUse1);
 }
 
-TEST(StandIn, moves_there_and_back) {
+TEST(StandIn, MovesThereAndBack) {
   const Tensor a = numbers({2, 3});
   EXPECT_EQ(on_device(a).device().str(), "standin:0");
   EXPECT_TRUE(at::equal(on_device(a).cpu(), a));
   EXPECT_TRUE(at::equal(on_device(a.t()).to(at::kDouble).cpu(), a.t().to(at::kDouble)));
 }
 
-TEST(StandIn, computes_what_the_cpu_computes) {
+TEST(StandIn, ComputesWhatTheCpuComputes) {
   const Tensor a = numbers({3, 4}), b = numbers({4, 5}), x = on_device(a), y = on_device(b);
   EXPECT_TRUE(at::equal(at::mm(x, y).cpu(), at::mm(a, b)));
   EXPECT_TRUE(at::equal((x * 2 + 1).exp().cpu(), (a * 2 + 1).exp()));
@@ -67,7 +67,7 @@ TEST(StandIn, computes_what_the_cpu_computes) {
   EXPECT_EQ((x.to(at::kLong) * number).scalar_type(), at::kFloat);
 }
 
-TEST(StandIn, views_share_memory_and_results_in_place_are_the_argument) {
+TEST(StandIn, ViewsShareMemoryAndResultsInPlaceAreTheArgument) {
   Tensor x = on_device(numbers({3, 4}));
   Tensor row = x.select(0, 1);
   row.mul_(0).add_(5);
@@ -82,7 +82,7 @@ TEST(StandIn, views_share_memory_and_results_in_place_are_the_argument) {
   EXPECT_TRUE(stack.at(0).toTensor().is_same(out));
 }
 
-TEST(StandIn, differentiates) {
+TEST(StandIn, Differentiates) {
   const auto gradient = [](Tensor x) {
     x = x.requires_grad_(true);
     (x.sin() * x).sum().backward();
@@ -94,7 +94,7 @@ TEST(StandIn, differentiates) {
   EXPECT_TRUE(at::equal(result.cpu(), gradient(a.clone())));
 }
 
-TEST(StandIn, refuses_what_cuda_refuses) {
+TEST(StandIn, RefusesWhatCudaRefuses) {
   const Tensor cpu = numbers({3, 3}), x = on_device(cpu), number = at::scalar_tensor(2.0f);
   const Tensor index = at::arange(2, at::kLong);
   Tensor out = cpu;
@@ -117,7 +117,7 @@ TEST(StandIn, refuses_what_cuda_refuses) {
   EXPECT_ERROR(at::add_out(sum, x[0][0], x[0][0]), c10::Error, "same device", "aten::add.out");
 }
 
-TEST(StandIn, takes_what_cuda_takes) {
+TEST(StandIn, TakesWhatCudaTakes) {
   const Tensor cpu = numbers({3, 3}), x = on_device(cpu), number = at::scalar_tensor(2.0f);
   EXPECT_TRUE(at::equal((x * number).cpu(), cpu * 2));
   EXPECT_TRUE(at::equal((number - x).cpu(), 2 - cpu));
@@ -132,7 +132,7 @@ TEST(StandIn, takes_what_cuda_takes) {
   EXPECT_TRUE(at::equal(picked.cpu(), indexed(cpu, index)));
 }
 
-TEST(StandIn, has_no_kernel_where_cuda_has_none) {
+TEST(StandIn, HasNoKernelWhereCudaHasNone) {
   const Tensor x = on_device(numbers({3, 3}));
   EXPECT_THROW(at::histogram(x, 3), c10::Error);
   EXPECT_THROW(at::_add_relu(x, x), c10::Error);
@@ -140,7 +140,7 @@ TEST(StandIn, has_no_kernel_where_cuda_has_none) {
   EXPECT_ERROR(y.normal_(0, 1, generator(1, 0, "cpu")), c10::Error, "generator");
 }
 
-TEST(StandIn, counts_waits_and_copies) {
+TEST(StandIn, CountsWaitsAndCopies) {
   taken_traffic();
   const Tensor host = numbers({2, 3});
   Tensor x = on_device(host);
@@ -172,7 +172,7 @@ TEST(StandIn, counts_waits_and_copies) {
   }
 }
 
-TEST(StandIn, pinned_copies_do_not_wait) {
+TEST(StandIn, PinnedCopiesDoNotWait) {
   const Tensor host = numbers({2, 3});
   taken_traffic();
   const Tensor x = to_device(host, stand_in());
@@ -193,13 +193,13 @@ TEST(StandIn, pinned_copies_do_not_wait) {
   EXPECT_FALSE(is_pinned(begin));
 }
 
-TEST(StandIn, the_host_cannot_follow_its_addresses) {
+TEST(StandIn, TheHostCannotFollowItsAddresses) {
   const Tensor x = on_device(numbers({4}));
   EXPECT_EXIT(std::printf("%f", static_cast<double>(*x.const_data_ptr<float>())), ::testing::KilledBySignal(SIGSEGV),
               "");
 }
 
-TEST(StandIn, the_peak_is_the_most_held_since_the_last_reset) {
+TEST(StandIn, ThePeakIsTheMostHeldSinceTheLastReset) {
   auto* const allocator = c10::getDeviceAllocator(stand_in().type());
   const auto peak = [&] {
     constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
@@ -212,7 +212,7 @@ TEST(StandIn, the_peak_is_the_most_held_since_the_last_reset) {
   EXPECT_EQ(peak(), stand_in_bytes() + 40);
 }
 
-TEST(StandIn, memory_is_poisoned_when_fresh_and_when_freed) {
+TEST(StandIn, MemoryIsPoisonedWhenFreshAndWhenFreed) {
   Tensor x = at::empty({64}, at::TensorOptions(stand_in()));
   EXPECT_TRUE(all_poison(seen_by_host(x)));
   for (const bool from_kernel : {false, true}) {

@@ -28,8 +28,8 @@ void expect_the_cpus(const Run& run) {
   }
 }
 
-TEST(Compositions, glora_linear_with_its_gradients) {
-  for (const double dropout : {0.0, 0.3}) {
+TEST(Compositions, GloraLinearWithItsGradients) {
+  for (const double dropout : {0.0, 0.3})
     expect_the_cpus([&](at::Device device) {
       std::vector<Tensor> leaves = {draw({2, 3, 8}, "x"), draw({4, 8}, "down"), draw({5, 4}, "up"),
                                     draw({1, 8}, "gate")};
@@ -44,16 +44,15 @@ TEST(Compositions, glora_linear_with_its_gradients) {
       for (const Tensor& leaf : leaves) results.push_back(leaf.grad());
       return results;
     });
-  }
 }
 
-TEST(Compositions, dropout_masks) {
+TEST(Compositions, DropoutMasks) {
   expect_the_cpus([](at::Device device) {
     return std::vector<Tensor>{dropout_factors(at::empty({5, 13}, at::TensorOptions(device)), {0.25, 99, 7})};
   });
 }
 
-TEST(Compositions, add_noise_shifted_mse_and_guided_step) {
+TEST(Compositions, AddNoiseShiftedMseAndGuidedStep) {
   expect_the_cpus([](at::Device device) {
     const Tensor a = draw({2, 4, 3, 2, 2}, "a").to(device), b = draw({2, 4, 3, 2, 2}, "b").to(device);
     const Tensor shift = draw({2, 1, 1, 2, 2}, "shift").to(device);

@@ -52,12 +52,10 @@ std::vector<std::pair<std::string, std::string>> includes(const fs::path& file) 
 
 std::vector<fs::path> files_of(const std::string& module) {
   std::vector<fs::path> files;
-  for (const fs::path& folder : {kSource / "include/jointtuner" / module, kSource / "src" / module}) {
-    if (fs::exists(folder)) {
+  for (const fs::path& folder : {kSource / "include/jointtuner" / module, kSource / "src" / module})
+    if (fs::exists(folder))
       for (const auto& entry : fs::recursive_directory_iterator(folder))
         if (entry.is_regular_file()) files.push_back(entry.path());
-    }
-  }
   return files;
 }
 
@@ -79,11 +77,10 @@ TEST(Structure, NoIncludeGoesUpTheModuleTable) {
 }
 
 TEST(Structure, EveryModuleFolderIsInTheTable) {
-  for (const fs::path& root : {kSource / "include/jointtuner", kSource / "src"}) {
+  for (const fs::path& root : {kSource / "include/jointtuner", kSource / "src"})
     for (const auto& entry : fs::directory_iterator(root))
       if (entry.is_directory())
         EXPECT_TRUE(kTable.contains(entry.path().filename().string())) << entry.path() << " is no module of the table";
-  }
 }
 
 TEST(Structure, NamesSaySomething) {

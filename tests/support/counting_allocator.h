@@ -22,17 +22,17 @@ class CountingAllocator {
   CountingAllocator(const CountingAllocator&) = delete;
   CountingAllocator& operator=(const CountingAllocator&) = delete;
 
-  // From here on: nothing counted, no bound.
+  /// From here on: nothing counted, no bound.
   void reset() {
     counts().live = counts().peak = 0;
     counts().most = std::numeric_limits<int64_t>::max();
     counts().failures = 0;
   }
-  // Bytes held more than at the last reset, and the most of it.
+  /// Bytes held more than at the last reset, and the most of it.
   int64_t live() const { return counts().live; }
   int64_t peak() const { return counts().peak; }
 
-  // An allocation that would bring live() above `most` calls `fail`, which throws.
+  /// An allocation that would bring live() above `most` calls `fail`, which throws.
   void bound(int64_t most, std::function<void()> fail) {
     counts().most = most;
     counts().fail = std::move(fail);
@@ -70,7 +70,7 @@ class CountingAllocator {
     void copy_data(void* to, const void* from, size_t bytes) const override { default_copy_data(to, from, bytes); }
 
    private:
-    static constexpr size_t kFront = 64;  // LibTorch's alignment
+    static constexpr size_t kFront = 64;  ///< LibTorch's alignment
     static void freed(void* data) {
       char* block = static_cast<char*>(data) - kFront;
       int64_t size = 0;

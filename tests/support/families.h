@@ -16,8 +16,8 @@ namespace jointtuner::testing {
 
 struct Family {
   std::string name;
-  std::filesystem::path bundle;               // a tiny one with random weights
-  int64_t height = 0, width = 0, frames = 0;  // of a small clip that it takes
+  std::filesystem::path bundle;               ///< a tiny one with random weights
+  int64_t height = 0, width = 0, frames = 0;  ///< of a small clip that it takes
 };
 
 inline void PrintTo(const Family& family, std::ostream* out) { *out << family.name; }

@@ -15,14 +15,14 @@ class BundleCopy {
 
   std::filesystem::path path() const { return folder_ / "bundle"; }
 
-  // Rewrites bundle.json with a change.
+  /// Rewrites bundle.json with a change.
   void edit(const std::function<void(nlohmann::json&)>& change) const {
     nlohmann::json manifest = nlohmann::json::parse(read_file(path() / "bundle.json"));
     change(manifest);
     std::ofstream(path() / "bundle.json") << manifest.dump(1);
   }
 
-  // Changes one byte in the middle of a file; size and name stay.
+  /// Changes one byte in the middle of a file; size and name stay.
   void flip_byte(const std::string& name) const {
     std::fstream file(path() / name, std::ios::in | std::ios::out | std::ios::binary);
     const auto middle = static_cast<std::streamoff>(std::filesystem::file_size(path() / name) / 2);

@@ -112,7 +112,7 @@ class Call {
     return tensor_over(made, c10::DispatchKey::PrivateUse1, result);
   }
 
-  std::vector<std::pair<Tensor, Tensor>> tensors_;  // on the stand-in, on the host
+  std::vector<std::pair<Tensor, Tensor>> tensors_;  ///< on the stand-in, on the host
   std::unordered_map<c10::StorageImpl*, std::pair<c10::Storage, c10::Storage>> storages_;
 };
 

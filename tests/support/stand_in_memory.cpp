@@ -16,7 +16,7 @@
 namespace jointtuner::testing {
 namespace {
 
-// Added to a host address. Beyond what a process can map, so that the host cannot follow a device address.
+/// Added to a host address. Beyond what a process can map, so that the host cannot follow a device address.
 constexpr uintptr_t kFar = uintptr_t{1} << 52;
 constexpr int kPoison = 0xFF;
 constexpr size_t kFreedBytesKept = size_t{64} << 20;  // freed memory stays poisoned until so much more is freed
@@ -32,7 +32,7 @@ struct State {
   int64_t live = 0, peak = 0;
   std::deque<c10::Storage> freed;
   size_t freed_bytes = 0;
-  std::map<const char*, size_t> pinned;  // address, bytes
+  std::map<const char*, size_t> pinned;  ///< address, bytes
 };
 
 State& state() {

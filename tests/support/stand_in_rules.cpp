@@ -15,8 +15,8 @@ namespace {
 
 using Names = std::set<std::string>;
 
-// Elementwise operators of several tensors (device_check: NoCheck # TensorIterator): at most one of the inputs may be a
-// 0-dim CPU tensor, which the kernel then takes as a number. In-place forms have the same name with a `_`.
+/// Elementwise operators of several tensors (device_check: NoCheck # TensorIterator): at most one of the inputs may be
+/// a 0-dim CPU tensor, which the kernel then takes as a number. In-place forms have the same name with a `_`.
 const Names kTakesCpuNumber = {"__lshift__",
                                "__rshift__",
                                "add",
@@ -64,10 +64,10 @@ const Names kTakesCpuNumber = {"__lshift__",
                                "where",
                                "xlogy"};
 
-// Composed for each backend by itself: the CPU's choice is the stand-in's.
+/// Composed for each backend by itself: the CPU's choice is the stand-in's.
 const Names kChosenByBackend = {"convolution", "_convolution", "convolution_backward"};
 
-// With a kernel for the CPU and none for CUDA. (_scaled_dot_product_flash_attention_for_cpu stands for CUDA's.)
+/// With a kernel for the CPU and none for CUDA. (_scaled_dot_product_flash_attention_for_cpu stands for CUDA's.)
 const Names kOnlyOnCpu = {"_functional_assert_async",
                           "_make_dep_token",
                           "_add_relu",
@@ -92,7 +92,7 @@ const Names kOnlyOnCpu = {"_functional_assert_async",
                           "_histogramdd_from_bin_tensors",
                           "slow_conv3d_forward"};
 
-// The size of the result, or the result itself, depends on values that the host must read.
+/// The size of the result, or the result itself, depends on values that the host must read.
 const Names kWaits = {"nonzero",   "equal",      "masked_select",      "_unique",
                       "_unique2",  "unique_dim", "unique_consecutive", "bincount",
                       "is_nonzero"};
@@ -113,7 +113,7 @@ bool takes_cpu_number(const std::string& base) {
 struct Argument {
   const at::Tensor& tensor;
   const c10::Argument& declared;
-  bool is_index;  // of an indexing operator
+  bool is_index;  ///< of an indexing operator
 };
 
 void for_each_tensor(const c10::OperatorHandle& op, const torch::jit::Stack& stack,

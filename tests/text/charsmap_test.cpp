@@ -17,7 +17,7 @@ using text_test::utf8;
 
 Charsmap nmt_nfkc() { return Charsmap(read_sentencepiece_model(text_test::t5_goldens() / "spiece.model").charsmap); }
 
-// As `marked` of t5_tokens.py.
+/// As `marked` of t5_tokens.py.
 std::string marked(uint32_t code) {
   const std::string c = utf8(code);
   return c + " \u00b2" + c + ". e" + c + "\u0301 " + c + "e\u0301 " + c + "\u0344\u0301 " + c + "\u0301 \u00bc" + c +

@@ -22,7 +22,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using text_test::Recipe;
 
-// JOINTTUNER_CLIP_GOLDENS: a folder that scripts/goldens/clip_tokens.py made from another vocabulary.
+/// JOINTTUNER_CLIP_GOLDENS: a folder that scripts/goldens/clip_tokens.py made from another vocabulary.
 fs::path goldens() {
   const char* other = std::getenv("JOINTTUNER_CLIP_GOLDENS");
   return other ? fs::path(other) : fs::path(JOINTTUNER_TEST_DATA) / "goldens/text";
@@ -93,7 +93,7 @@ TEST(ClipTokenizer, EveryCodePointIsReadAsTransformersReadsIt) {
   }
 }
 
-// A vocabulary small enough to work out by hand: bytes, "lo</w>" (rank 0), "ll" (1), "he" (2), "hell" (3), bos, eos.
+/// A vocabulary small enough to work out by hand: bytes, "lo</w>" (rank 0), "ll" (1), "he" (2), "hell" (3), bos, eos.
 class SmallTokenizer : public ::testing::Test {
  protected:
   void SetUp() override {

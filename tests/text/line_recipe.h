@@ -63,7 +63,7 @@ struct Recipe {
   std::vector<std::vector<uint64_t>> ranges;
 };
 
-// 64 code points from `first` on, each between letters, digits and marks.
+/// 64 code points from `first` on, each between letters, digits and marks.
 inline std::string code_point_line(uint32_t first) {
   std::string out;
   for (uint32_t c = first; c < first + 64; ++c) {

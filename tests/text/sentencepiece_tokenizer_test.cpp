@@ -86,7 +86,7 @@ TEST(SentencePieceTokenizer, EveryCodePointIsReadAsTransformersReadsIt) {
   }
 }
 
-// Where the two cannot differ, in plain words, SentencePiece's own segmentation is the oracle.
+/// Where the two cannot differ, in plain words, SentencePiece's own segmentation is the oracle.
 TEST(SentencePieceTokenizer, PlainWordsHaveTheIdsOfSentencePiece) {
   sentencepiece::SentencePieceProcessor processor;
   ASSERT_TRUE(processor.Load((t5_goldens() / "spiece.model").string()).ok());

@@ -49,7 +49,7 @@ Ran run(const data::JointBatch& batch, const StepSettings& settings, const std::
 
 }  // namespace
 
-// An independent Python script draws by the documented names and differentiates the plain formulas.
+/// An independent Python script draws by the documented names and differentiates the plain formulas.
 TEST(TrainingStep, EqualsTheIndependentImplementation) {
   const Safetensors golden = load_safetensors(testing::golden("train/step.safetensors"));
   for (const char* name : {"epsilon_ait", "epsilon_diffusion", "v_prediction_ait"}) {
@@ -154,7 +154,7 @@ TEST(TrainingStep, GradientFactorScalesTheGradientOnly) {
   EXPECT_TRUE(at::equal(part.gradient * 4, whole.gradient));  // powers of two are exact
 }
 
-// Two micro-batches with factor 1/2 leave what the average of their gradients is.
+/// Two micro-batches with factor 1/2 leave what the average of their gradients is.
 TEST(TrainingStep, GradientsOfMicroBatchesAddUp) {
   const PreparedData data = fake_data();
   adapter::AdapterSet adapters = fake_adapters();
@@ -168,8 +168,8 @@ TEST(TrainingStep, GradientsOfMicroBatchesAddUp) {
   EXPECT_TRUE(at::allclose(adapters.flat_gradient(), expected, 1e-5, 1e-7));
 }
 
-// The images' group is drawn first, so that an image in place 0 is treated alike whatever video follows it; in a batch
-// of two it has half the weight.
+/// The images' group is drawn first, so that an image in place 0 is treated alike whatever video follows it; in a batch
+/// of two it has half the weight.
 TEST(TrainingStep, ItemOfABatchOfTwoHasHalfTheGradient) {
   StepSettings images_only = fake_settings();
   images_only.loss.video_weight = 0;

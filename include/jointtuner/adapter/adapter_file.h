@@ -7,7 +7,6 @@
 // loss_image_weight, loss_shift_strength, loss_static_weight (0 where it is missing), loss_video_timestep_shift and
 // loss_image_timestep_shift (1 where they are missing), family, denoiser_sha256, step, data_hash.
 #pragma once
-
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>

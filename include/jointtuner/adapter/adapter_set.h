@@ -15,7 +15,6 @@
 // The views are autograd leaves whose .grad is preset to the matching view of flat_gradient(): backward() adds into the
 // flat gradient in place. Never assign or reset a view's .grad; call zero_gradient() instead.
 #pragma once
-
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
@@ -43,7 +42,7 @@ class AdapterSet {
 
   AdapterSet(AdapterSet&&) noexcept = default;
   AdapterSet& operator=(AdapterSet&&) noexcept = default;
-  AdapterSet(const AdapterSet&) = delete;  // a copy would share the buffers; see clone()
+  AdapterSet(const AdapterSet&) = delete;  ///< a copy would share the buffers; see clone()
   AdapterSet& operator=(const AdapterSet&) = delete;
   ~AdapterSet() = default;
 

@@ -1,7 +1,6 @@
 // Which tokens share one gate: all tokens of a sample (the default: a result never depends on what else is in the
 // batch) or of the whole batch (as the published code does).
 #pragma once
-
 #include <string>
 #include <string_view>
 

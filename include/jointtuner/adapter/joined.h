@@ -5,7 +5,6 @@
 //
 // Gated adapters cannot be joined: each has a gate of its own, a joined one has a single gate.
 #pragma once
-
 #include "jointtuner/adapter/adapter_set.h"
 
 namespace jointtuner::adapter {

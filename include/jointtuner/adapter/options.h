@@ -1,6 +1,5 @@
 // What a run's adapters are: the `adapter` section of a run config.
 #pragma once
-
 #include <cstdint>
 #include <string>
 

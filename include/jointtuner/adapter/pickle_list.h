@@ -6,7 +6,6 @@
 // torch.FloatStorage, torch.HalfStorage, torch.BFloat16Storage. They are recognised by their spelling and turned into
 // plain data.
 #pragma once
-
 #include <c10/core/ScalarType.h>
 
 #include <cstdint>

@@ -4,7 +4,6 @@
 // Here g(x) is replaced by a constant: 0.5, its value at initialization, or the mean gate that a run measured. An
 // ungated adapter is exported exactly (constant 1).
 #pragma once
-
 #include <filesystem>
 #include <string>
 

@@ -5,7 +5,6 @@
 // Such a file is a zip archive around a pickle, and a pickle may ask for any Python function to be called. Nothing is
 // ever called here: a small reader understands only what a list of tensors needs (pickle_list.h) and refuses the rest.
 #pragma once
-
 #include <ATen/core/Tensor.h>
 
 #include <filesystem>

@@ -1,6 +1,5 @@
 // One adapted linear of the frozen denoiser.
 #pragma once
-
 #include <cstdint>
 #include <string>
 

@@ -1,6 +1,5 @@
 // The ranks that are worth training.
 #pragma once
-
 #include <cstdint>
 #include <vector>
 

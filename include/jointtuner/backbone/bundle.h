@@ -7,13 +7,13 @@
 
 namespace jointtuner::backbone {
 
-// How far files are compared with bundle.json on opening.
+/// How far files are compared with bundle.json on opening.
 enum class Verify {
-  contents,  // SHA-256 of every file, always
-  changed,   // SHA-256 of the files that changed (size, inode, change time) since the last time they were found good;
-             // that memory is kept in $XDG_CACHE_HOME/jointtuner/verified (default ~/.cache), and without it all are
-             // hashed
-  sizes,     // presence and size only
+  contents,  ///< SHA-256 of every file, always
+  changed,   ///< SHA-256 of the files that changed (size, inode, change time) since the last time they were found good;
+             ///< that memory is kept in $XDG_CACHE_HOME/jointtuner/verified (default ~/.cache), and without it all are
+             ///< hashed
+  sizes,     ///< presence and size only
 };
 
 class Bundle {
@@ -25,7 +25,7 @@ class Bundle {
 
   const Manifest& manifest() const { return manifest_; }
   const std::filesystem::path& path() const { return path_; }
-  // Full path and SHA-256 of a file listed in bundle.json, e.g. "denoiser.pt". Throws Error for any other name.
+  /// Full path and SHA-256 of a file listed in bundle.json, e.g. "denoiser.pt". Throws Error for any other name.
   std::filesystem::path file(const std::string& name) const;
   const std::string& sha256(const std::string& name) const;
 

@@ -19,15 +19,15 @@ struct Module;
 
 namespace jointtuner::backbone {
 
-// One line of what a LibTorch exception says: the failing operator's message, without C++ backtrace and TorchScript
-// call stack.
+/// One line of what a LibTorch exception says: the failing operator's message, without C++ backtrace and TorchScript
+/// call stack.
 std::string one_line(const std::exception& error);
 
-// Whether an exception says that the device or the host has no memory left. The message decides: LibTorch has a type for
-// some of these only, and its interpreter drops the type of all.
+/// Whether an exception says that the device or the host has no memory left. The message decides: LibTorch has a type
+/// for some of these only, and its interpreter drops the type of all.
 bool is_out_of_memory(const std::exception& error);
 
-// A method the file must have, and how many arguments it takes (without self; a list is one).
+/// A method the file must have, and how many arguments it takes (without self; a list is one).
 struct MethodSignature {
   std::string name;
   size_t arguments;
@@ -52,8 +52,8 @@ class FrozenModule {
   std::unique_ptr<torch::jit::Module> module_;
 };
 
-// One method of a frozen module, inlined, canonicalised (traced_graph.h) and compiled for the interpreter: no profiling
-// executor, whose third call compiles and changes results. Shares the module's weights.
+/// One method of a frozen module, inlined, canonicalised (traced_graph.h) and compiled for the interpreter: no
+/// profiling executor, whose third call compiles and changes results. Shares the module's weights.
 class FrozenMethod {
  public:
   FrozenMethod(const FrozenModule& module, const std::string& name, at::Device device);
@@ -61,13 +61,13 @@ class FrozenMethod {
   FrozenMethod(FrozenMethod&&) noexcept;
   FrozenMethod& operator=(FrozenMethod&&) noexcept;
 
-  // The tensor, or the elements of the tuple of tensors, that the method returns; no gradients are recorded. Throws
-  // Error naming the file, the method, the arguments' shapes and the failing operator's message, OutOfMemory if memory
-  // ran out.
+  /// The tensor, or the elements of the tuple of tensors, that the method returns; no gradients are recorded. Throws
+  /// Error naming the file, the method, the arguments' shapes and the failing operator's message, OutOfMemory if memory
+  /// ran out.
   std::vector<at::Tensor> run(const std::vector<at::Tensor>& arguments) const;
 
-  // For methods that take or return a flat List[Tensor] (a cache): it is the last argument, the last of the returned
-  // tuple. Arguments that the caller moved in are freed as soon as the method has used them.
+  /// For methods that take or return a flat List[Tensor] (a cache): it is the last argument, the last of the returned
+  /// tuple. Arguments that the caller moved in are freed as soon as the method has used them.
   struct Values {
     std::vector<at::Tensor> tensors;
     std::optional<std::vector<at::Tensor>> list = std::nullopt;

@@ -17,8 +17,8 @@ struct BackboneOptions {
   }
 };
 
-// Bounds the memory of the autoencoder; a clip's length never adds to it. Slicing never changes a result; tiling
-// changes it slightly (each tile is coded without seeing beyond its border) and therefore is off unless asked for.
+/// Bounds the memory of the autoencoder; a clip's length never adds to it. Slicing never changes a result; tiling
+/// changes it slightly (each tile is coded without seeing beyond its border) and therefore is off unless asked for.
 struct AutoencoderOptions {
   int64_t slice_frames = 4;
   int64_t tile_px = 0;

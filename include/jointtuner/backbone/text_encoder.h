@@ -13,11 +13,11 @@ namespace jointtuner::backbone {
 
 using at::Tensor;
 
-// The bundle's tokenizer alone, of the kind that its manifest names, without the encoder's weights. Throws Error if its
-// files are damaged.
+/// The bundle's tokenizer alone, of the kind that its manifest names, without the encoder's weights. Throws Error if
+/// its files are damaged.
 std::unique_ptr<text::Tokenizer> tokenizer(const Bundle& bundle);
 
-// What to do with a prompt of more tokens than the encoder takes.
+/// What to do with a prompt of more tokens than the encoder takes.
 enum class TooLong { error, truncate };
 
 class TextEncoder {
@@ -29,9 +29,9 @@ class TextEncoder {
   TextEncoder(TextEncoder&&) noexcept;
   TextEncoder& operator=(TextEncoder&&) noexcept;
 
-  // -> prompt embedding [1,L,D] fp32 on the CPU; L = max_length (padded), D = embedding_width. An empty prompt is
-  // allowed: the unconditional embedding. Throws Error if the prompt has more tokens than fit and truncation was not
-  // asked for.
+  /// -> prompt embedding [1,L,D] fp32 on the CPU; L = max_length (padded), D = embedding_width. An empty prompt is
+  /// allowed: the unconditional embedding. Throws Error if the prompt has more tokens than fit and truncation was not
+  /// asked for.
   Tensor encode(std::string_view prompt, TooLong too_long = TooLong::error) const;
 
  private:

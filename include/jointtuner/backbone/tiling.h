@@ -14,11 +14,11 @@
 
 namespace jointtuner::backbone {
 
-// Latents from one tile to the next. 0 where tiles this small cannot overlap by a latent and still advance.
+/// Latents from one tile to the next. 0 where tiles this small cannot overlap by a latent and still advance.
 int64_t tile_step(int64_t tile, double overlap);
 
 struct Tile {
-  int64_t y = 0, x = 0, height = 0, width = 0;  // latents
+  int64_t y = 0, x = 0, height = 0, width = 0;  ///< latents
 };
 
 class Tiling {
@@ -29,9 +29,9 @@ class Tiling {
 
   size_t count() const { return rows_.size() * columns_.size(); }
 
-  // work(index, tile), index counting from 0 row by row, gives the tile's result
-  // [..., tile.height * factor, tile.width * factor]; returns the frame's [..., height * factor, width * factor].
-  // Besides the result, two rows of tiles are held. Throws Error for results of another size.
+  /// work(index, tile), index counting from 0 row by row, gives the tile's result
+  /// [..., tile.height * factor, tile.width * factor]; returns the frame's [..., height * factor, width * factor].
+  /// Besides the result, two rows of tiles are held. Throws Error for results of another size.
   at::Tensor blended(int64_t factor, const std::function<at::Tensor(size_t index, const Tile& tile)>& work) const;
 
  private:

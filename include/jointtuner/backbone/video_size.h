@@ -20,27 +20,27 @@ using at::Tensor;
 
 struct VideoSize {
   int64_t frames = 1;
-  int64_t height = 0, width = 0;  // pixels
+  int64_t height = 0, width = 0;  ///< pixels
 };
 
-// Throws UsageError, naming the option with `prefix` in front ("data."), the size and the nearest that the backbone
-// takes.
+/// Throws UsageError, naming the option with `prefix` in front ("data."), the size and the nearest that the backbone
+/// takes.
 void check_video_size(const Manifest& manifest, const VideoSize& size, std::string_view prefix = "");
 
-// Latent frames of `frames` frames, without padding.
+/// Latent frames of `frames` frames, without padding.
 int64_t latent_frames(const Manifest& manifest, int64_t frames);
 
-// [1,C,F,h,w] of a checked size, F with the padding: what the denoiser takes.
+/// [1,C,F,h,w] of a checked size, F with the padding: what the denoiser takes.
 std::vector<int64_t> latents_shape(const Manifest& manifest, const VideoSize& size);
 
-// latents [B,C,F,h,w] with copies of the first frame in front, up to a multiple of frames_multiple; the same tensor
-// where nothing is missing.
+/// latents [B,C,F,h,w] with copies of the first frame in front, up to a multiple of frames_multiple; the same tensor
+/// where nothing is missing.
 Tensor padded_frames(const Tensor& latents, int64_t frames_multiple);
 
-// The last `frames` latent frames of [B,C,F,h,w].
+/// The last `frames` latent frames of [B,C,F,h,w].
 Tensor without_padding(const Tensor& latents, int64_t frames);
 
-// Lengths of the chunks that a clip of `frames` frames is cut into; empty when the rule cannot cut it.
+/// Lengths of the chunks that a clip of `frames` frames is cut into; empty when the rule cannot cut it.
 std::vector<int64_t> chunk_lengths(const ChunkRule& rule, int64_t frames);
 
 }  // namespace jointtuner::backbone

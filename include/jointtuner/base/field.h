@@ -19,7 +19,6 @@
 // of its own; a std::vector of such structs. The member's initializer is the option's default. Meanings say the unit
 // and what special values (0, "") stand for. Rules that tie several fields together live in config/run_config.h.
 #pragma once
-
 #include <initializer_list>
 #include <limits>
 #include <string>

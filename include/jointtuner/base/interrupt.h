@@ -1,7 +1,6 @@
 // Ctrl-C: the first asks long loops to stop at the next safe point, the second ends the process at once (exit code
 // 130).
 #pragma once
-
 namespace jointtuner {
 
 /// From here on SIGINT and SIGTERM set a flag and print what will happen; a second one ends the process.

@@ -1,6 +1,5 @@
 // How the process takes memory from the system.
 #pragma once
-
 namespace jointtuner {
 
 /// Makes glibc keep blocks of up to 32 MB for reuse rather than map and unmap them: by default each activation of a

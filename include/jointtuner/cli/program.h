@@ -1,6 +1,5 @@
 // The command line: `jointtuner train|sample|check|decode|inspect|convert`.
 #pragma once
-
 namespace jointtuner::cli {
 
 /// Parses the command line, runs the command and returns the process's exit code: 0 done, 1 failure, 2 wrong usage or

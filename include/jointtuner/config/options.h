@@ -1,6 +1,5 @@
 // What a run is called and where it runs: the `run` section of a run config.
 #pragma once
-
 #include <cstdint>
 #include <string>
 

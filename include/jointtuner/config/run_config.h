@@ -7,7 +7,6 @@
 // key, a wrong type and a value out of range are errors that name the file, the JSON path, what was found, what is
 // allowed and the nearest key. Relative paths in a config are relative to the current directory, not to the file.
 #pragma once
-
 #include <filesystem>
 #include <string>
 #include <string_view>

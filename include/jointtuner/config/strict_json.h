@@ -1,6 +1,5 @@
 // JSON text as configs are written in: RFC 8259 and nothing else.
 #pragma once
-
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>

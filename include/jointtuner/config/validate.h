@@ -1,6 +1,5 @@
 // Rules that tie several options of a config together. Rules of one option alone stand on its line in options.h.
 #pragma once
-
 #include <string_view>
 
 #include "jointtuner/config/run_config.h"

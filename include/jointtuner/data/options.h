@@ -1,6 +1,5 @@
-#pragma once
 // The "data" section of a run's config.
-
+#pragma once
 #include <cstdint>
 #include <string>
 #include <vector>

@@ -1,6 +1,5 @@
-#pragma once
 // From an item and a draw to the pixels that the autoencoder gets, and the same in words for `check`.
-
+#pragma once
 #include <ATen/core/Tensor.h>
 
 #include <vector>
@@ -11,24 +10,24 @@ namespace jointtuner::data {
 
 using at::Tensor;
 
-// uint8 [F,H,W,3] RGB at options.height x options.width; F = 1 for an image, options.frames for a video.
+/// uint8 [F,H,W,3] RGB at options.height x options.width; F = 1 for an image, options.frames for a video.
 Tensor load_frames(const Item& item, const Draw& draw, const DataOptions& options);
 
-// frames uint8 [F,H,W,3] -> fp32 [F,3,H,W] in [-1,1]: v / 127.5 - 1.
+/// frames uint8 [F,H,W,3] -> fp32 [F,3,H,W] in [-1,1]: v / 127.5 - 1.
 Tensor to_pixels(const Tensor& frames);
-// The way back: pixels [F,3,H,W] of any floating dtype and device -> uint8 [F,H,W,3] on the CPU, round((clamp(v, -1, 1)
-// + 1) * 127.5).
+/// The way back: pixels [F,3,H,W] of any floating dtype and device -> uint8 [F,H,W,3] on the CPU, round((clamp(v, -1,
+/// 1) + 1) * 127.5).
 Tensor to_frames(const Tensor& pixels);
 
-// How an item will be used.
+/// How an item will be used.
 struct ClipUse {
   double start_s = 0;
-  std::vector<double> times_s;  // stamps of the picked frames; empty for an image
+  std::vector<double> times_s;  ///< stamps of the picked frames; empty for an image
 };
 struct ItemUse {
-  media::Crop crop;            // part of the source that is used, source pixels
-  media::Size fitted;          // options.height x options.width
-  std::vector<ClipUse> clips;  // one per clip start; one for an image
+  media::Crop crop;            ///< part of the source that is used, source pixels
+  media::Size fitted;          ///< options.height x options.width
+  std::vector<ClipUse> clips;  ///< one per clip start; one for an image
 };
 ItemUse use_of(const Item& item, const DataOptions& options);
 

@@ -19,9 +19,10 @@ using at::Tensor;
 ///   squaredcos_cap_v2  min(1 - f((t+1)/T)/f(t/T), 0.999), f(u) = cos^2((u + 0.008)/1.008 * pi/2)   (arXiv 2102.09672)
 ///
 /// then, in this order, as diffusers' CogVideoX schedulers do:
+///
 ///   snr_shift k        a <- a / (k + (1 - k) a)
-///   rescale_zero_snr   sqrt(a) shifted and scaled so that the last is 0 and the first stays (arXiv 2305.08891,
-///   algorithm 1)
+///   rescale_zero_snr   sqrt(a) shifted and scaled so that the last is 0 and the first stays
+///                      (arXiv 2305.08891, algorithm 1)
 ///
 /// Everything is computed in float64, as in diffusers' two CogVideoX schedulers (equal to 1e-11 relative). diffusers'
 /// DDIM and DPM-Solver classes multiply in float32; their tables differ from this one by rounding (below 1e-5

@@ -19,8 +19,7 @@ struct LossOptions {
   static void fields(Self& o, Field&& field) {
     field("video", o.video,
           "loss of a video: ait (appearance-independent temporal), diffusion (plain mean squared error) or "
-          "static_weighted "
-          "(ait without its noise: the residual's static part counts static_weight)",
+          "static_weighted (ait without its noise: the residual's static part counts static_weight)",
           Choices{"ait", "diffusion", "static_weighted"});
     field("video_weight", o.video_weight, "factor of a video's loss (published: 10 for ZeroScope, 1 for CogVideoX)",
           Range{0, kUnbounded});

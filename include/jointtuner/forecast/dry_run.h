@@ -30,10 +30,10 @@ class DryRun {
   DryRun(const DryRun&) = delete;
   DryRun& operator=(const DryRun&) = delete;
 
-  // Bytes held now; the most that was held at once since the last start_peak().
+  /// Bytes held now; the most that was held at once since the last start_peak().
   int64_t live() const;
   int64_t peak() const;
-  // The same peak, with every block rounded up to the 512 bytes that CUDA's caching allocator hands out.
+  /// The same peak, with every block rounded up to the 512 bytes that CUDA's caching allocator hands out.
   int64_t peak_in_blocks() const;
   void start_peak();
 

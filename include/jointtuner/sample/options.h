@@ -1,6 +1,5 @@
 // How videos are sampled, by `sample` and by the previews of a run alike: the `sample` section of a run config.
 #pragma once
-
 #include <cstdint>
 #include <string>
 #include <vector>

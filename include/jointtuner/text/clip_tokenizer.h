@@ -24,12 +24,12 @@
 namespace jointtuner::text {
 
 struct ClipTokenizerOptions {
-  int64_t max_length = 77;  // tokens the text encoder takes, bos and eos included; at least 2
-  int64_t bos_id = 49406;   // put before a prompt
-  int64_t eos_id = 49407;   // put after a prompt
-  int64_t pad_id = 49407;   // fills up to max_length; its text in a prompt becomes this id too (ZeroScope: "!" = 0)
-  // Those of the three whose spelling also counts after normalisation, so that "<|EndOfText|>" is eos: tokens stored as
-  // AddedToken(normalized=True), as CLIP's and Stable Diffusion's tokenizer files have bos and eos.
+  int64_t max_length = 77;  ///< tokens the text encoder takes, bos and eos included; at least 2
+  int64_t bos_id = 49406;   ///< put before a prompt
+  int64_t eos_id = 49407;   ///< put after a prompt
+  int64_t pad_id = 49407;   ///< fills up to max_length; its text in a prompt becomes this id too (ZeroScope: "!" = 0)
+  /// Those of the three whose spelling also counts after normalisation, so that "<|EndOfText|>" is eos: tokens stored
+  /// as AddedToken(normalized=True), as CLIP's and Stable Diffusion's tokenizer files have bos and eos.
   std::vector<int64_t> normalized_ids;
 };
 
@@ -42,10 +42,10 @@ class ClipTokenizer : public Tokenizer {
   ClipTokenizer(const std::filesystem::path& vocab, const std::filesystem::path& merges,
                 const ClipTokenizerOptions& options);
 
-  // bos, the prompt's ids, eos.
+  /// bos, the prompt's ids, eos.
   std::vector<int64_t> encode(std::string_view prompt) const override;
 
-  // Words separated by spaces.
+  /// Words separated by spaces.
   std::string decode(const std::vector<int64_t>& ids) const override;
 
   const ClipTokenizerOptions& options() const { return options_; }
@@ -64,11 +64,11 @@ class ClipTokenizer : public Tokenizer {
   void encode_piece(std::string_view piece, std::vector<int64_t>& ids) const;
 
   ClipTokenizerOptions options_;
-  std::unordered_map<std::string, int32_t> ids_;           // token -> id
-  std::unordered_map<int64_t, std::string> tokens_;        // id -> token
-  std::unordered_map<uint64_t, Merge> merges_;             // (left id << 32 | right id) -> rank and id of the result
-  std::array<int32_t, 256> byte_ids_{}, last_byte_ids_{};  // id of a byte's letter; the same with "</w>"
-  std::vector<SpecialToken> exact_, normalized_;           // found in the raw text; found after normalisation
+  std::unordered_map<std::string, int32_t> ids_;           ///< token -> id
+  std::unordered_map<int64_t, std::string> tokens_;        ///< id -> token
+  std::unordered_map<uint64_t, Merge> merges_;             ///< (left id << 32 | right id) -> rank and id of the result
+  std::array<int32_t, 256> byte_ids_{}, last_byte_ids_{};  ///< id of a byte's letter; the same with "</w>"
+  std::vector<SpecialToken> exact_, normalized_;           ///< found in the raw text; found after normalisation
 };
 
 }  // namespace jointtuner::text

@@ -22,10 +22,10 @@
 namespace jointtuner::text {
 
 struct SentencePieceTokenizerOptions {
-  int64_t max_length = 226;  // tokens the text encoder takes, eos included; at least 1
-  int64_t eos_id = 1;        // put after a prompt
-  int64_t pad_id = 0;        // fills up to max_length
-  // Ids below the model's number of pieces name those pieces; the others follow them without a gap (<extra_id_0>...).
+  int64_t max_length = 226;  ///< tokens the text encoder takes, eos included; at least 1
+  int64_t eos_id = 1;        ///< put after a prompt
+  int64_t pad_id = 0;        ///< fills up to max_length
+  /// Ids below the model's number of pieces name those pieces; the others follow them without a gap (<extra_id_0>...).
   std::vector<SpecialToken> special_tokens;
 };
 
@@ -40,13 +40,13 @@ class SentencePieceTokenizer : public Tokenizer {
   SentencePieceTokenizer(SentencePieceTokenizer&&) noexcept;
   SentencePieceTokenizer& operator=(SentencePieceTokenizer&&) noexcept;
 
-  // The prompt's ids, eos.
+  /// The prompt's ids, eos.
   std::vector<int64_t> encode(std::string_view prompt) const override;
 
-  // "▁" as a space; special tokens and unk by their names.
+  /// "▁" as a space; special tokens and unk by their names.
   std::string decode(const std::vector<int64_t>& ids) const override;
 
-  // Pieces of the model and special tokens behind them.
+  /// Pieces of the model and special tokens behind them.
   int64_t vocabulary_size() const;
 
  private:

@@ -7,32 +7,32 @@
 
 namespace jointtuner::text {
 
-// What `padded` does with a prompt of more tokens than max_length.
+/// What `padded` does with a prompt of more tokens than max_length.
 enum class Overflow { error, truncate };
 
-// A token that is recognised where it stands literally in a prompt.
+/// A token that is recognised where it stands literally in a prompt.
 struct SpecialToken {
   std::string text;
   int64_t id = 0;
-  bool strip = false;  // the white space on both sides belongs to the token
+  bool strip = false;  ///< the white space on both sides belongs to the token
 };
 
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  // The prompt's ids with the tokens that stand before and after a prompt: neither padded nor truncated. Throws Error
-  // with the byte position if `prompt` is not UTF-8.
+  /// The prompt's ids with the tokens that stand before and after a prompt: neither padded nor truncated. Throws Error
+  /// with the byte position if `prompt` is not UTF-8.
   virtual std::vector<int64_t> encode(std::string_view prompt) const = 0;
 
-  // Text of ids, close to what was read: what the model "read". Ids without an entry are an Error.
+  /// Text of ids, close to what was read: what the model "read". Ids without an entry are an Error.
   virtual std::string decode(const std::vector<int64_t>& ids) const = 0;
 
-  // encode(), filled with pad_id to max_length. A longer prompt is an Error that gives both counts and the words that
-  // do not fit; with Overflow::truncate it keeps the first max_length - 1 of its ids, then eos.
+  /// encode(), filled with pad_id to max_length. A longer prompt is an Error that gives both counts and the words that
+  /// do not fit; with Overflow::truncate it keeps the first max_length - 1 of its ids, then eos.
   std::vector<int64_t> padded(std::string_view prompt, Overflow overflow = Overflow::error) const;
 
-  // Tokens that the text encoder takes, those before and after a prompt included.
+  /// Tokens that the text encoder takes, those before and after a prompt included.
   int64_t max_length() const { return framing_.max_length; }
 
  protected:

@@ -6,7 +6,6 @@
 //                           size of the two files
 // All randomness is a function of (seed, step), so no generator state is kept.
 #pragma once
-
 #include <cstdint>
 #include <filesystem>
 #include <map>

@@ -1,6 +1,5 @@
 // The denoiser as the training step sees it: a function.
 #pragma once
-
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>

@@ -5,7 +5,6 @@
 // step = 2 (int64), file_version = 3 (string), summary = 5, session_log = 7. Source: tensorboard/compat/proto/*.proto,
 // tensorboard/compat/tensorflow_stub/pywrap_tensorflow.py.
 #pragma once
-
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>

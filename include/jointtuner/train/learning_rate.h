@@ -1,6 +1,5 @@
 // The learning rate of each optimiser step.
 #pragma once
-
 #include <cstdint>
 
 #include "jointtuner/train/options.h"

@@ -1,6 +1,5 @@
 // Dynamic loss scaling for backbones that compute in float16 (Micikevicius et al., arXiv 1710.03740).
 #pragma once
-
 #include <cstdint>
 
 namespace jointtuner::train {

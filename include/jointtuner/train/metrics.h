@@ -1,6 +1,5 @@
 // What a run tells about each optimiser step: metrics.jsonl, one JSON object a line.
 #pragma once
-
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>

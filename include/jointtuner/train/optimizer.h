@@ -1,6 +1,5 @@
 // AdamW (Loshchilov and Hutter, arXiv 1711.05101) over one flat parameter buffer, and gradient clipping.
 #pragma once
-
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
@@ -38,7 +37,7 @@ class AdamW {
   Tensor parameters_;
   Tensor exp_avg_;
   Tensor exp_avg_sq_;
-  Tensor step_;  // fp32 [], on the device: what the kernel asks for
+  Tensor step_;  ///< fp32 [], on the device: what the kernel asks for
   double beta1_;
   double beta2_;
   double epsilon_;

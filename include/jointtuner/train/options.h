@@ -1,6 +1,5 @@
 // How a run trains: the `train` and `preview` sections of a run config.
 #pragma once
-
 #include <cstdint>
 #include <string>
 

@@ -1,6 +1,5 @@
 // From files to prepared data, in the memory order of a run: text encoder, gone; autoencoder, gone; then the denoiser.
 #pragma once
-
 #include <ATen/core/Tensor.h>
 
 #include <vector>

@@ -1,6 +1,5 @@
 // What training reads: posteriors of latents and prompt embeddings, all in memory, no pixel and no text left.
 #pragma once
-
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>

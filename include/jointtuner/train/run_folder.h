@@ -3,7 +3,6 @@
 //   runs/NAME/config.json, metrics.jsonl, events.out.tfevents.*, train.log, checkpoints/step_00000500/,
 //   previews/step_00000500/, adapter.safetensors, report.html
 #pragma once
-
 #include <cstdint>
 #include <filesystem>
 #include <memory>

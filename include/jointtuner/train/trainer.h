@@ -1,6 +1,5 @@
 // The loop of a run: steps, metrics, checkpoints, previews, and an orderly end whatever happens.
 #pragma once
-
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -75,7 +74,7 @@ class Trainer {
   AdamW optimizer_;
   LossScaler loss_scaler_;
   int64_t step_;
-  int64_t saved_step_;  // of the newest checkpoint
+  int64_t saved_step_;  ///< of the newest checkpoint
   MetricsFile metrics_;
   EventFile events_;
 };

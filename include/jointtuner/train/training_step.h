@@ -1,6 +1,5 @@
 // One micro-batch of the method (JointTuner, arXiv 2503.23951, algorithm 1): draw, noise, predict, compare, backward.
 #pragma once
-
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
@@ -48,11 +47,11 @@ class RunningStep {
 
  private:
   friend class TrainingStep;
-  StepResult unread_;           // items without their losses
-  std::vector<size_t> places_;  // of the losses among the items: the images', then the videos'
+  StepResult unread_;           ///< items without their losses
+  std::vector<size_t> places_;  ///< of the losses among the items: the images', then the videos'
   std::vector<double> weights_;
   bool gated_ = false;
-  Tensor measured_;  // losses, then the mean gate where gated_
+  Tensor measured_;  ///< losses, then the mean gate where gated_
 };
 
 class TrainingStep {
@@ -66,10 +65,12 @@ class TrainingStep {
   ///   t                = randint(train timesteps, [B]), "timestep", in the order of the batch;
   ///                      then diffusion::shifted_timestep with the shift of the item's kind
   ///   dropout seed     = randint(2^63 - 1, [1]), "dropout"
-  ///   then the images as one group (F = 1), then the videos as another, each drawn as a whole from the same
-  ///   generators: x0               = (mean + std * randn) * scaling_factor             "posterior"  [Bg,C,F,h,w]
+  ///
+  /// then the images as one group (F = 1), then the videos as another, each drawn as a whole from the same generators:
+  ///
+  ///   x0               = (mean + std * randn) * scaling_factor, "posterior", [Bg,C,F,h,w],
   ///                      with copies of the first frame in front up to a multiple of frames_multiple
-  ///   epsilon          = randn                                             "noise"      [Bg,C,F,h,w]
+  ///   epsilon          = randn, "noise", [Bg,C,F,h,w]
   ///   prediction       = denoise(q(x_t | x0, epsilon), t, prompt embedding, dropout seed)
   ///   loss of an image = mean((prediction - target)^2)
   ///   loss of a video  = mean((prediction + strength * s - target)^2),  s = randn, "prediction_shift", [Bg,1,1,h,w]
@@ -87,15 +88,15 @@ class TrainingStep {
   struct Draws;
   struct Group;
   struct GroupResult {
-    Tensor losses;  // float64 [Bg] on the device
-    Tensor gate;    // float64 [], undefined for plain LoRA
+    Tensor losses;  ///< float64 [Bg] on the device
+    Tensor gate;    ///< float64 [], undefined for plain LoRA
   };
   Group gather(const data::JointBatch& batch, data::Kind kind) const;
   GroupResult run_group(data::Kind kind, const Group& group, const Draws& draws, double loss_factor) const;
 
   const PreparedData& data_;
   const diffusion::NoiseSchedule schedule_;
-  Tensor alphas_cumprod_;  // on the device
+  Tensor alphas_cumprod_;  ///< on the device
   Denoise denoise_;
   StepSettings settings_;
 };

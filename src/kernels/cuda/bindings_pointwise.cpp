@@ -44,10 +44,9 @@ StepResult guided_step_binding(const Tensor& latents, const GuidedPrediction& pr
 
 Tensor shifted_mse_binding(const Tensor& prediction, const Tensor& target, const MaybeTensor& shift, double strength,
                            bool per_item) {
-  if (is_double(prediction)) {
+  if (is_double(prediction))
     return reference::shifted_mse(prediction, target, shift, strength,
                                   per_item ? LossReduction::per_item : LossReduction::mean);
-  }
   const CUDAGuard guard(prediction.device());
   return shifted_mse({prediction, target, shift, strength}, per_item, current_stream());
 }

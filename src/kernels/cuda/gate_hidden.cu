@@ -62,8 +62,8 @@ __global__ void __launch_bounds__(kThreads) gate_hidden_kernel(GateHidden<T> a, 
   });
 }
 
-// The gradient's rows have an odd length, so that packs would not be aligned; neighbouring lanes take neighbouring
-// elements of 4 bytes instead. A run's elements are counted in 32 bits: it has 2^31 of them from terabytes on.
+/// The gradient's rows have an odd length, so that packs would not be aligned; neighbouring lanes take neighbouring
+/// elements of 4 bytes instead. A run's elements are counted in 32 bits: it has 2^31 of them from terabytes on.
 template <class T>
 __global__ void __launch_bounds__(kThreads) inner_products_kernel(GateHiddenBackward<T> a, Runs runs) {
   for_each_unit(a.groups * runs.count, [&](int64_t unit) {

@@ -17,7 +17,7 @@
 
 namespace jointtuner::kernels {
 
-// One statement an operation: C++ leaves the order of operands open, and autograd sums gradients in order of creation.
+/// One statement an operation: C++ leaves the order of operands open, and autograd sums gradients in order of creation.
 Tensor reference::glora_linear(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
                                const Tensor& lora_down, const Tensor& lora_up, const std::optional<Tensor>& lora_gate,
                                double scale, int64_t groups, double dropout, int64_t dropout_seed, int64_t site) {

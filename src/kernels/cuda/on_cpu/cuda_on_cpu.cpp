@@ -112,7 +112,7 @@ void Device::make_fibres(size_t count) {
   }
 }
 
-// Contexts only start a fibre; switches are jumps, which unlike swapcontext make no system call.
+/// Contexts only start a fibre; switches are jumps, which unlike swapcontext make no system call.
 void Device::resume(unsigned thread) {
   Fibre& fibre = fibres_[thread];
   current = thread;
@@ -190,11 +190,10 @@ void Device::refuse_if_stuck() const {
 }
 
 void Device::check_guards() const {
-  for (const auto& [tag, memory] : shared_) {
+  for (const auto& [tag, memory] : shared_)
     for (size_t i = 0; i < kGuardBytes; ++i)
       if (memory[i] != kGuard || memory[memory.size() - 1 - i] != kGuard)
         refuse("a write beside shared memory" + place());
-  }
 }
 
 void* Device::shared_memory(const void* tag, size_t bytes) {
