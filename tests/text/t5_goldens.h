@@ -13,7 +13,7 @@
 
 namespace jointtuner::text_test {
 
-// JOINTTUNER_T5_GOLDENS: a folder that t5_tokens.py made from another model.
+/// JOINTTUNER_T5_GOLDENS: a folder that t5_tokens.py made from another model.
 inline std::filesystem::path t5_goldens() {
   const char* other = std::getenv("JOINTTUNER_T5_GOLDENS");
   return other ? std::filesystem::path(other) : std::filesystem::path(JOINTTUNER_TEST_DATA) / "goldens/text/t5";
@@ -21,7 +21,7 @@ inline std::filesystem::path t5_goldens() {
 
 inline nlohmann::json t5_json(const char* name) { return nlohmann::json::parse(read_file(t5_goldens() / name)); }
 
-// In this order: lines, lines with special tokens, blocks of code points as ids, the same as normalised texts.
+/// In this order: lines, lines with special tokens, blocks of code points as ids, the same as normalised texts.
 inline std::vector<uint32_t> t5_hashes() {
   const std::string bytes = read_file(t5_goldens() / "hashes.bin");
   std::vector<uint32_t> hashes(bytes.size() / 4);
