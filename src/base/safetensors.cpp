@@ -86,11 +86,12 @@ Header parse_header(const json& root, uint64_t data_bytes) {
     return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
   });
   uint64_t position = 0;
-  for (const Entry& entry : header.entries)
+  for (const Entry& entry : header.entries) {
     if (entry.begin != position)
       throw Error(fmt::format("tensor '{}' begins at byte {}, expected {} (overlap or hole)", entry.name, entry.begin,
                               position));
-  position = entry.end;
+    position = entry.end;
+  }
   if (position != data_bytes)
     throw Error(
         fmt::format("the header describes {} bytes of tensors, the file holds {} (truncated?)", position, data_bytes));

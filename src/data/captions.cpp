@@ -56,12 +56,13 @@ std::string clean_caption(std::string_view text, std::string_view where) {
 std::string caption_of(const fs::path& media, const std::string& given) {
   const fs::path file = caption_file(media);
   const bool has_file = fs::exists(file);
-  if (!given.empty())
+  if (!given.empty()) {
     if (has_file)
       throw Error(fmt::format(
           "{}: it has two captions: {} beside it, and its source's \"caption\" in the config; remove one of them",
           media.string(), file.filename().string()));
-  return clean_caption(given, "the config's \"caption\" for " + media.string());
+    return clean_caption(given, "the config's \"caption\" for " + media.string());
+  }
   if (!has_file)
     throw Error(fmt::format("{}: no caption found: write one into {}, or give its source a \"caption\" in the config",
                             media.string(), file.string()));

@@ -82,12 +82,13 @@ SentencePieceModel read_sentencepiece_model(const std::filesystem::path& path) {
   SentencePieceModel model{.pieces = {},
                            .unk_id = processor.unk_id(),
                            .charsmap = std::string(Message::bytes(Message::bytes(bytes, kNormalizerSpec), kCharsmap))};
-  for (int id = 0; id < processor.GetPieceSize(); ++id)
+  for (int id = 0; id < processor.GetPieceSize(); ++id) {
     if (processor.IsByte(id))
       bad_model(path,
                 fmt::format("piece {} (\"{}\") stands for a byte: a model that falls back to bytes is not supported",
                             id, processor.IdToPiece(id)));
-  model.pieces.push_back({processor.IdToPiece(id), processor.GetScore(id)});
+    model.pieces.push_back({processor.IdToPiece(id), processor.GetScore(id)});
+  }
   return model;
 }
 

@@ -160,7 +160,7 @@ TEST(GuidedStep, FusedEqualsReferenceAndItsGradients) {
   const StepCoefficients with_clip{1.1, -0.3, 0.9, 0.2, 0.4, 0.8, -0.1, 0.05};
   StepCoefficients without_clip = with_clip;
   without_clip.x0_clip.reset();
-  for (const StepCoefficients& c : {with_clip, without_clip})
+  for (const StepCoefficients& c : {with_clip, without_clip}) {
     for (const auto& [dtype, tolerance] : kTypes) {
       const auto term = [type = dtype](double phase) { return wave({2, 3, 700}, phase, 1, type); };
       for (const bool guided : {true, false}) {
@@ -172,12 +172,13 @@ TEST(GuidedStep, FusedEqualsReferenceAndItsGradients) {
         EXPECT_LT(relative_difference(found.x0, expected.x0), tolerance);
       }
     }
-  check_gradients(
-      [&](const std::vector<Tensor>& in) {
-        const StepResult result = guided_step(in[0], {in[1], in[2], 7.5}, c, in[3], in[4]);
-        return weighted_sum(result.next) + weighted_sum(result.x0).mul(0.5);
-      },
-      {wave({9}, 0.1), wave({9}, 0.2), wave({9}, 0.3), wave({9}, 0.4), wave({9}, 0.5)}, "guided_step");
+    check_gradients(
+        [&](const std::vector<Tensor>& in) {
+          const StepResult result = guided_step(in[0], {in[1], in[2], 7.5}, c, in[3], in[4]);
+          return weighted_sum(result.next) + weighted_sum(result.x0).mul(0.5);
+        },
+        {wave({9}, 0.1), wave({9}, 0.2), wave({9}, 0.3), wave({9}, 0.4), wave({9}, 0.5)}, "guided_step");
+  }
 }
 
 TEST(GuidedStep, ClipKeepsNotANumber) {

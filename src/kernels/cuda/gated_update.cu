@@ -13,12 +13,13 @@ __device__ Floats<N> gates(const GatedUpdate<T>& a, int64_t first, int64_t count
   float gate = read(a.gate + group);
   Floats<N> result;
 #pragma unroll
-  for (int i = 0; i < N; ++i)
+  for (int i = 0; i < N; ++i) {
     if (i == next && i < count) {
       gate = read(a.gate + ++group);
       next += a.group_elements;
     }
-  result[i] = gate;
+    result[i] = gate;
+  }
   return result;
 }
 

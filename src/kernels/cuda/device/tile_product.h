@@ -29,9 +29,10 @@ __device__ inline void add_product(Sums& sums, const Quad* a, const Quad* b, int
   for (int k = 0; k < depth; ++k) {
     const Quad left = a[k * kPitch + row], right = b[k * kPitch + column];
 #pragma unroll
-    for (int i = 0; i < 4; ++i)
+    for (int i = 0; i < 4; ++i) {
 #pragma unroll
       for (int j = 0; j < 4; ++j) sums.rows[i][j] += left.values[i] * right.values[j];
+    }
   }
 }
 
