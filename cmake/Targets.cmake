@@ -108,5 +108,6 @@ if(JOINTTUNER_CUDA)
 endif()
 set_source_files_properties("${PROJECT_SOURCE_DIR}/src/doctor/machine.cpp" PROPERTIES COMPILE_DEFINITIONS
   JOINTTUNER_COMPILER="${CMAKE_CXX_COMPILER_ID}\ ${CMAKE_CXX_COMPILER_VERSION}")
-set_source_files_properties("${PROJECT_SOURCE_DIR}/src/cli/program.cpp" PROPERTIES COMPILE_DEFINITIONS
-  JOINTTUNER_VERSION="${PROJECT_VERSION}")
+foreach(_module cli doctor)
+  target_compile_definitions(jointtuner_${_module} PRIVATE JOINTTUNER_VERSION="${PROJECT_VERSION}")
+endforeach()
