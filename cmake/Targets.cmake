@@ -9,8 +9,9 @@ if(JOINTTUNER_WERROR)
   target_compile_options(jointtuner_flags INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Werror all-warnings>")
   target_compile_options(jointtuner_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
 endif()
-find_program(MOLD_PROGRAM mold)
-if(MOLD_PROGRAM)
+include(CheckLinkerFlag)
+check_linker_flag(CXX -fuse-ld=mold JOINTTUNER_LINKS_WITH_MOLD)  # where mold is, and the compiler knows it: g++ from 12.1
+if(JOINTTUNER_LINKS_WITH_MOLD)
   target_link_options(jointtuner_flags INTERFACE -fuse-ld=mold)
 endif()
 
@@ -47,9 +48,15 @@ function(jointtuner_modules)
   endif()
   jointtuner_module(media LINK jointtuner_base FFmpeg::FFmpeg opencv_core opencv_imgproc opencv_imgcodecs)
   jointtuner_module(kernels REGISTERS LINK jointtuner_base)
-  # at::parallel_for is a plain loop in files compiled without OpenMP. A flag, not the OpenMP target: the run-time library is LibTorch's.
-  target_compile_options(jointtuner_kernels PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
-  target_link_options(jointtuner_kernels PUBLIC -fopenmp)
+  # at::parallel_for is a plain loop in files compiled without OpenMP. A flag, not the OpenMP target: the run-time library is LibTorch's,
+  # libgomp. Clang's own would be a second one in the process, with threads of its own; for libgomp clang makes plain loops.
+  if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    set(_openmp -fopenmp=libgomp)
+  else()
+    set(_openmp -fopenmp)
+  endif()
+  target_compile_options(jointtuner_kernels PRIVATE $<$<COMPILE_LANGUAGE:CXX>:${_openmp}>)
+  target_link_options(jointtuner_kernels PUBLIC ${_openmp})
   if(JOINTTUNER_CUDA)
     target_compile_options(jointtuner_kernels PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wno-unknown-pragmas>)  # unroll
     set_target_properties(jointtuner_kernels PROPERTIES POSITION_INDEPENDENT_CODE ON)
