@@ -10,8 +10,9 @@ if(JOINTTUNER_WERROR)
   target_compile_options(jointtuner_flags INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Werror all-warnings>")
   target_compile_options(jointtuner_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
 endif()
-find_program(MOLD_PROGRAM mold)
-if(MOLD_PROGRAM)
+include(CheckLinkerFlag)
+check_linker_flag(CXX -fuse-ld=mold JOINTTUNER_LINKS_WITH_MOLD)  # where mold is, and the compiler knows it: g++ from 12.1
+if(JOINTTUNER_LINKS_WITH_MOLD)
   target_link_options(jointtuner_flags INTERFACE -fuse-ld=mold)
 endif()
 
@@ -95,9 +96,15 @@ endforeach()
 # the whole archive is linked. One option: CMake drops repeated ones, so that a second archive would lose its --whole-archive.
 target_link_options(jointtuner_kernels INTERFACE
   "-Wl,--push-state,--whole-archive,$<TARGET_FILE:jointtuner_kernels>,--pop-state")
-# at::parallel_for is a plain loop in files compiled without OpenMP. A flag, not the OpenMP target: the run-time library is LibTorch's.
-target_compile_options(jointtuner_kernels PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
-target_link_options(jointtuner_kernels PUBLIC -fopenmp)
+# at::parallel_for is a plain loop in files compiled without OpenMP. A flag, not the OpenMP target: the run-time library is LibTorch's,
+# libgomp. Clang's own would be a second one in the process, with threads of its own; for libgomp clang makes plain loops.
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  set(_openmp -fopenmp=libgomp)
+else()
+  set(_openmp -fopenmp)
+endif()
+target_compile_options(jointtuner_kernels PRIVATE $<$<COMPILE_LANGUAGE:CXX>:${_openmp}>)
+target_link_options(jointtuner_kernels PUBLIC ${_openmp})
 if(JOINTTUNER_CUDA)
   target_link_libraries(jointtuner_base PRIVATE CUDA::cudart)
   list(JOIN CMAKE_CUDA_ARCHITECTURES "," _architectures)

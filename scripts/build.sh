@@ -1,6 +1,6 @@
 # Sourced by test.sh and demo.sh, in the repository's root: build TARGET... configures and builds into $BUILD_DIR.
 BUILD_DIR=${BUILD_DIR:-build}
-build_options=()  # further cmake options, e.g. -DJOINTTUNER_BENCH=ON
+build_options=()  # further cmake options, e.g. -DJOINTTUNER_WERROR=ON
 
 # Clones of the project share what ccache holds: paths below this folder do not count.
 export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$PWD} CCACHE_NOHASHDIR=1

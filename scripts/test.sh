@@ -7,7 +7,7 @@ if [ "${1:-}" = -h ] || [ "${1:-}" = --help ]; then
   cat <<'TXT'
 usage: scripts/test.sh [ctest option ...]
 
-Installs what is missing (scripts/setup.sh --export), builds into build/ and runs every test. Safe to run twice: the second
+Installs what is missing (scripts/setup.sh --tests), builds into build/ and runs every test. Safe to run twice: the second
 run rebuilds what changed. Ends with ctest's summary and its exit code.
 
 Examples:
@@ -18,8 +18,9 @@ TXT
   exit 0
 fi
 
-scripts/setup.sh --export
+scripts/setup.sh --tests
 source scripts/build.sh
+build_options=(-DJOINTTUNER_WERROR=ON)
 build all
 
 export OMP_WAIT_POLICY=passive  # two test programs at once: spinning threads would take each other's cores

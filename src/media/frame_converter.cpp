@@ -11,19 +11,16 @@ extern "C" {
 
 #include "fit_mat.h"
 #include "jointtuner/base/error.h"
+#include "libav_versions.h"
 
 namespace jointtuner::media {
 namespace {
 
 const int32_t* display_matrix(const AVStream& stream, const AVFrame& frame) {
-  size_t bytes = 0;
-  const uint8_t* data = av_stream_get_side_data(&stream, AV_PKT_DATA_DISPLAYMATRIX, &bytes);
-  if (data == nullptr) {
-    const AVFrameSideData* side = av_frame_get_side_data(&frame, AV_FRAME_DATA_DISPLAYMATRIX);
-    data = side == nullptr ? nullptr : side->data;
-    bytes = side == nullptr ? 0 : side->size;
-  }
-  return bytes < 9 * sizeof(int32_t) ? nullptr : reinterpret_cast<const int32_t*>(data);
+  if (const int32_t* stated = libav::display_matrix(stream)) return stated;
+  const AVFrameSideData* side = av_frame_get_side_data(&frame, AV_FRAME_DATA_DISPLAYMATRIX);
+  const bool is_whole = side != nullptr && static_cast<size_t>(side->size) >= 9 * sizeof(int32_t);
+  return is_whole ? reinterpret_cast<const int32_t*>(side->data) : nullptr;
 }
 
 /// Formats that are full range by name, whatever the frame says.

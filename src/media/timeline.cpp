@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "jointtuner/base/error.h"
+#include "libav_versions.h"
 
 namespace jointtuner::media {
 namespace {
@@ -88,7 +89,7 @@ Scan scan_packets(VideoStream& stream, Span span, ScanTo to) {
 }
 
 FrameStamps::FrameStamps(Timeline::Source source, const AVStream& stream)
-    : source_(source), time_base_(stream.time_base), frame_duration_(stated_frame_duration(stream)) {}
+    : source_(source), frame_duration_(stated_frame_duration(stream)) {}
 
 int64_t FrameStamps::next(const AVFrame& frame) {
   if (source_ == Timeline::Source::packets) return frame.pts;
@@ -101,7 +102,7 @@ int64_t FrameStamps::next(const AVFrame& frame) {
   return stamp;
 }
 
-int64_t FrameStamps::duration(const AVFrame& frame) const { return guessed_ ? 0 : frame.pkt_duration; }
+int64_t FrameStamps::duration(const AVFrame& frame) const { return guessed_ ? 0 : libav::duration(frame); }
 
 Timeline decoded_timeline(const std::filesystem::path& path) {
   VideoStream stream(path);

@@ -56,7 +56,6 @@ class FrameStamps {
 
  private:
   Timeline::Source source_;
-  AVRational time_base_;
   int64_t frame_duration_;  ///< by the stated rate, at least 1
   bool started_ = false;
   int64_t last_ = 0;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "jointtuner/base/error.h"
+#include "libav_versions.h"
 #include "media_file.h"
 
 namespace jointtuner::media {
@@ -48,7 +49,7 @@ VideoStream::VideoStream(std::filesystem::path path) : path_(std::move(path)) {
     throw Error(fmt::format(
         "{}: expected a video, found a {} file without any stream{}; it is cut off or damaged, copy it again",
         path_.string(), opened->iformat->name, libav::last_complaint()));
-  const int index = av_find_best_stream(opened, AVMEDIA_TYPE_VIDEO, -1, -1, &decoder_, 0);
+  const int index = libav::best_video_stream(*opened, decoder_);
   if (index == AVERROR_DECODER_NOT_FOUND)
     throw Error(
         fmt::format("{}: this libav has no decoder for its video stream; re-encode it as H.264", path_.string()));

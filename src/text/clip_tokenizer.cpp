@@ -229,7 +229,7 @@ void ClipTokenizer::collect_special_tokens(const std::filesystem::path& vocab) {
     const auto& wanted = options_.normalized_ids;
     const bool after = std::find(wanted.begin(), wanted.end(), id) != wanted.end();
     std::vector<SpecialToken>& list = after ? normalized_ : exact_;
-    const auto same = [&](const SpecialToken& s) { return s.id == id; };
+    const auto same = [required = id](const SpecialToken& s) { return s.id == required; };
     if (std::none_of(list.begin(), list.end(), same)) list.push_back({.text = found->second, .id = id});
   }
 }

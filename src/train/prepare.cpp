@@ -72,7 +72,7 @@ void encode_captions(PreparedData& prepared, const data::DataOptions& options, c
   Encoding encoding("captions", missing);
   std::optional<backbone::TextEncoder> encoder;  // loaded at the first miss, freed on return
   for (const auto& [caption, item] : captions)
-    prepared.set_embedding(caption, cache.get_or_make(caption, [&](const std::string& text) {
+    prepared.set_embedding(caption, cache.get_or_make(caption, [&, captioned = item](const std::string& text) {
       encoding.began();
       if (!encoder) encoder.emplace(bundle, device);
       try {
@@ -80,7 +80,7 @@ void encode_captions(PreparedData& prepared, const data::DataOptions& options, c
         encoding.done();
         return embedding;
       } catch (const Error& error) {
-        throw Error(fmt::format("caption of {}: {}", item->path.string(), error.what()));
+        throw Error(fmt::format("caption of {}: {}", captioned->path.string(), error.what()));
       }
     }));
 }
