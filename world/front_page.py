@@ -1,11 +1,10 @@
-#!/usr/bin/env python
 """The moving picture on the project's front page: what a demo was given, and its videos without and with the adapter.
 
     python -m world.front_page demo/unet3d docs/demo.gif
 
-The first argument is a folder that scripts/demo.sh has finished. Its videos are decoded anew from their saved latents by
-`jointtuner decode --output x.gif` (build/jointtuner, or the program that JOINTTUNER names); nothing is drawn over them, and
-every pixel is enlarged to a square.
+The first argument is a folder that scripts/demo.sh has finished. Its videos are decoded anew from their saved latents
+by `jointtuner decode --output x.gif` (build/jointtuner, or the program that JOINTTUNER names); every pixel is enlarged
+to a square, without smoothing.
 """
 
 import argparse
@@ -41,7 +40,9 @@ def decoded(folder, program):
         for number, line in enumerate((folder / "samples.jsonl").read_text().splitlines()):
             target = Path(work) / f"{number}.gif"
             latents = folder / json.loads(line)["latents"]
-            subprocess.run([program, "decode", "--latents", latents, "--output", target], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                [program, "decode", "--latents", latents, "--output", target], check=True, stdout=subprocess.DEVNULL
+            )
             videos.append(frames(target))
     return videos
 
@@ -76,7 +77,10 @@ def placed(parts):
 
 
 def picture(demo, program):
-    given = {kind: [frames(p) for p in sorted((demo / "references" / kind).glob(pattern))] for kind, pattern in (("images", "*.png"), ("videos", "*.mp4"))}
+    given = {
+        kind: [frames(p) for p in sorted((demo / "references" / kind).glob(pattern))]
+        for kind, pattern in (("images", "*.png"), ("videos", "*.mp4"))
+    }
     made = {side: decoded(demo / side, program) for side in ("untuned", "tuned")}
     count = max(len(video) for videos in (*given.values(), *made.values()) for video in videos)
     pictures, clips = (tiled(given[kind], 4, GIVEN_ZOOM, count) for kind in ("images", "videos"))
