@@ -1,5 +1,5 @@
-// Forecasts of the published models at their published sizes, from skeletons (scripts/make_full_size_skeleton.py): the
-// rows of the README's "What fits on a card" are what is computed here.
+// Forecasts of the published models at their published sizes, from skeletons (tests/pipelines/skeleton.py): the rows of
+// docs/memory.md are what is computed here.
 #include <c10/core/ScalarType.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -49,7 +49,7 @@ TEST_P(FullSize, HasThePublishedNumberOfWeights) {
               static_cast<double>(model.text_parameters * kHalf), 1e6);  // position ids, buckets
 }
 
-TEST_P(FullSize, IsForecastAsTheReadmeSays) {
+TEST_P(FullSize, IsForecastAsTheDocsSay) {
   std::string row = fmt::format("| {} {}x{}, {} frames |", model.shown, model.width, model.height, model.frames);
   for (const SegmentMemory memory : {SegmentMemory::keep, SegmentMemory::recompute, SegmentMemory::offload})
     row += fmt::format(" {} |", card(train(bundle, work(memory), at::kCUDA)));
@@ -61,9 +61,8 @@ TEST_P(FullSize, IsForecastAsTheReadmeSays) {
   sampling.sample.decode_tile = 256;
   row += fmt::format(" {} |", card(decode(bundle, sampling, at::kCUDA)));
   fmt::print("{}\n", row);
-  EXPECT_NE(read_file(std::filesystem::path(JOINTTUNER_SOURCE_DIR) / "README.md").find(row + "\n"), std::string::npos)
-      << "README.md, \"What fits on a card\", lacks the row\n"
-      << row;
+  const std::string page = read_file(std::filesystem::path(JOINTTUNER_SOURCE_DIR) / "docs/memory.md");
+  EXPECT_NE(page.find(row + "\n"), std::string::npos) << "docs/memory.md lacks the row\n" << row;
 }
 
 /// The nano models take no rank that could be halved.
