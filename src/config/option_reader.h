@@ -14,8 +14,9 @@
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/field.h"
 #include "jointtuner/base/nearest.h"
-#include "jointtuner/config/overrides.h"
-#include "jointtuner/config/strict_json.h"
+#include "jointtuner/base/retired_options.h"
+#include "overrides.h"
+#include "strict_json.h"
 
 namespace jointtuner::config {
 
@@ -62,7 +63,8 @@ class OptionReader {
       (check(json.at(name), member, inner, limit), ...);
     });
     for (const auto& [key, value] : json.items())
-      if (std::find(names.begin(), names.end(), key) == names.end()) unknown(path, key, names);
+      if (std::find(names.begin(), names.end(), key) == names.end() && !is_retired(path, key, value))
+        unknown(path, key, names);
   }
 
  private:
@@ -104,12 +106,16 @@ class OptionReader {
       if (!(number >= limit.low && number <= limit.high))
         fail(path, fmt::format("expected a number {}, found {}", range_text(limit), found_text(json)));
     } else if (std::find(limit.names.begin(), limit.names.end(), value) == limit.names.end()) {
+      if (const RetiredOption* gone = retired_option(fmt::format("{}={}", path, value)))
+        fail(path, fmt::format("{} is gone: {}", value, gone->advice));
       fail(path, fmt::format("expected one of {}; found {}{}", list_text(limit.names), found_text(json),
                              suggestion(value, limit.names)));
     }
   }
 
   static std::string suggestion(std::string_view word, const std::vector<std::string>& names);
+  /// Whether it is an option that is gone, with the value that changed nothing; with another one it is an error.
+  bool is_retired(const std::string& path, const std::string& key, const Json& value) const;
   [[noreturn]] void unknown(const std::string& path, const std::string& key,
                             const std::vector<std::string>& names) const;
   [[noreturn]] void fail(const std::string& path, const std::string& message) const;

@@ -4,11 +4,11 @@
 
 #include "jointtuner/base/atomic_file.h"
 #include "jointtuner/base/error.h"
-#include "jointtuner/config/overrides.h"
-#include "jointtuner/config/strict_json.h"
 #include "jointtuner/config/validate.h"
 #include "option_reader.h"
 #include "option_writer.h"
+#include "overrides.h"
+#include "strict_json.h"
 
 namespace jointtuner::config {
 

@@ -50,7 +50,7 @@ struct RunConfig {
   }
 };
 
-/// Reads the file, applies the `--set` texts in order (overrides.h), checks everything (validate.h). An empty run.name
+/// Reads the file, applies the `--set` texts in order (src/config/overrides.h), checks everything (validate.h). An empty run.name
 /// becomes the file's name without its ending. Throws UsageError; Error when the file cannot be read.
 RunConfig load_run_config(const std::filesystem::path& path, const std::vector<std::string>& overrides = {});
 
