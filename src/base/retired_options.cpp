@@ -7,8 +7,7 @@ namespace jointtuner {
 namespace {
 
 constexpr std::string_view kNoStaticWeight =
-    "the loss static_weighted showed no gain over ait and was removed; train with ait (an adapter that was trained with "
-    "it is sampled with --backbone BUNDLE --adapter FILE)";
+    "the loss static_weighted showed no gain over ait and was removed; train with ait";
 
 constexpr RetiredOption kRetired[] = {
     {"loss.static_weight", "0", kNoStaticWeight},

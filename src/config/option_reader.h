@@ -46,9 +46,10 @@ inline std::string list_text(const std::vector<std::string>& names) {
 
 class OptionReader {
  public:
-  /// `origin` is the file's name for messages; `overrides` tells which values came from the command line.
-  OptionReader(std::string_view origin, const std::vector<Override>& overrides)
-      : origin_(origin), overrides_(overrides) {}
+  /// `origin` is the file's name for messages; `overrides` tells which values came from the command line. With
+  /// `of_past_run` options that are gone are passed over whatever they say.
+  OptionReader(std::string_view origin, const std::vector<Override>& overrides, bool of_past_run)
+      : origin_(origin), overrides_(overrides), of_past_run_(of_past_run) {}
 
   template <Described T>
   void read(const Json& json, T& target, const std::string& path) const {
@@ -58,6 +59,7 @@ class OptionReader {
       names.emplace_back(name);
       if (!json.contains(name)) return;
       const std::string inner = path.empty() ? name : path + "." + name;
+      if (of_past_run_ && retired_choice(inner, json.at(name)) != nullptr) return;
       (check_type(json.at(name), member, inner, limit), ...);
       read(json.at(name), member, inner);
       (check(json.at(name), member, inner, limit), ...);
@@ -106,7 +108,7 @@ class OptionReader {
       if (!(number >= limit.low && number <= limit.high))
         fail(path, fmt::format("expected a number {}, found {}", range_text(limit), found_text(json)));
     } else if (std::find(limit.names.begin(), limit.names.end(), value) == limit.names.end()) {
-      if (const RetiredOption* gone = retired_option(fmt::format("{}={}", path, value)))
+      if (const RetiredOption* gone = retired_choice(path, json))
         fail(path, fmt::format("{} is gone: {}", value, gone->advice));
       fail(path, fmt::format("expected one of {}; found {}{}", list_text(limit.names), found_text(json),
                              suggestion(value, limit.names)));
@@ -114,6 +116,8 @@ class OptionReader {
   }
 
   static std::string suggestion(std::string_view word, const std::vector<std::string>& names);
+  /// The choice that is gone, if `value` is one, else null.
+  static const RetiredOption* retired_choice(const std::string& path, const Json& value);
   /// Whether it is an option that is gone, with the value that changed nothing; with another one it is an error.
   bool is_retired(const std::string& path, const std::string& key, const Json& value) const;
   [[noreturn]] void unknown(const std::string& path, const std::string& key,
@@ -122,6 +126,7 @@ class OptionReader {
 
   std::string origin_;
   const std::vector<Override>& overrides_;
+  bool of_past_run_;
 };
 
 }  // namespace jointtuner::config

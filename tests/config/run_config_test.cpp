@@ -10,6 +10,7 @@
 
 #include "jointtuner/base/atomic_file.h"
 #include "jointtuner/base/error.h"
+#include "support/temporary_folder.h"
 
 namespace jointtuner::config {
 namespace {
@@ -211,6 +212,13 @@ TEST(RunConfig, OptionsThatAreGoneArePassedOverWhereTheyChangedNothing) {
       message_of("{}", {"loss.video=static_weighted"}),
       StartsWith("run.json with --set loss.video=static_weighted: loss.video: static_weighted is gone: the loss"));
   EXPECT_THAT(message_of(R"({"train": {"static_weight": 0}})"), HasSubstr("unknown key"));
+}
+
+TEST(RunConfig, OptionsThatAreGoneDoNotMatterOnceTheRunIsMade) {
+  const testing::TemporaryFolder folder;
+  write_atomically(folder / "config.json", R"({"loss": {"video": "static_weighted", "static_weight": 0.3}})");
+  EXPECT_EQ(load_past_run_config(folder / "config.json").loss.video, "ait");
+  EXPECT_THROW(load_run_config(folder / "config.json"), UsageError);
 }
 
 TEST(RunConfig, SchemaStatesTypesDefaultsAndLimits) {
