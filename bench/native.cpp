@@ -104,7 +104,7 @@ Unit sampling(const std::shared_ptr<Model>& model) {
   const backbone::Manifest& manifest = model->bundle.manifest();
   const diffusion::Sampler sampler = diffusion::parse_sampler(manifest.schedule.default_sampler);
   const Tensor prompts = at::cat({model->prompt, model->prompt});
-  const diffusion::Denoise denoise = [model, prompts](const Tensor& x, int64_t timestep) {
+  const diffusion::SamplerDenoise denoise = [model, prompts](const Tensor& x, int64_t timestep) {
     const inject::AdapterRun how{.pooling = adapter::GatePooling::batch};
     const Tensor both =
         model->program.run(at::cat({x, x}), at::full({2}, timestep, at::kLong), prompts, &model->adapters, how);

@@ -1,5 +1,5 @@
 # The CUDA language, for the architectures that the toolkit and LibTorch's wheel both know, and PTX of the newest for what comes
-# after it. -DCMAKE_CUDA_ARCHITECTURES=90 builds for one card alone.
+# after it. -DCMAKE_CUDA_ARCHITECTURES=90 builds for one GPU alone.
 include_guard(GLOBAL)
 if(NOT CMAKE_CUDA_COMPILER)
   find_program(NVCC nvcc HINTS "$ENV{CUDA_HOME}/bin" /usr/local/cuda/bin)

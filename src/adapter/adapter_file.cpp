@@ -23,7 +23,8 @@ const std::string kFormat = "jointtuner-adapter";
 const std::string kVersion = "1";
 const std::string kDown = "lora_down", kUp = "lora_up", kGate = "lora_gate";
 
-std::map<std::string, std::string> metadata_text(const AdapterMetadata& metadata) {
+/// The file's own entries, which are not trained_with.
+std::map<std::string, std::string> own_entries(const AdapterMetadata& metadata) {
   return {{"format", kFormat},
           {"version", kVersion},
           {"rank", fmt::format("{}", metadata.rank)},
@@ -31,13 +32,6 @@ std::map<std::string, std::string> metadata_text(const AdapterMetadata& metadata
           {"dropout", fmt::format("{}", metadata.dropout)},
           {"gated", metadata.gated ? "true" : "false"},
           {"gate_pooling", gate_pooling_text(metadata.gate_pooling)},
-          {"loss_video", metadata.loss_video},
-          {"loss_video_weight", fmt::format("{}", metadata.loss_video_weight)},
-          {"loss_image_weight", fmt::format("{}", metadata.loss_image_weight)},
-          {"loss_shift_strength", fmt::format("{}", metadata.loss_shift_strength)},
-          {"loss_static_weight", fmt::format("{}", metadata.loss_static_weight)},
-          {"loss_video_timestep_shift", fmt::format("{}", metadata.loss_video_timestep_shift)},
-          {"loss_image_timestep_shift", fmt::format("{}", metadata.loss_image_timestep_shift)},
           {"family", metadata.family},
           {"denoiser_sha256", metadata.denoiser_sha256},
           {"step", fmt::format("{}", metadata.step)},
@@ -104,18 +98,12 @@ AdapterMetadata metadata_of(const Safetensors& file, const fs::path& path) {
   metadata.dropout = read.number<double>("dropout");
   metadata.gated = read.choice("gated", {"true", "false"}) == "true";
   metadata.gate_pooling = gate_pooling_from_text(read.choice("gate_pooling", {"sample", "batch"}));
-  metadata.loss_video = read.choice("loss_video", {"ait", "diffusion", "static_weighted"});
-  metadata.loss_video_weight = read.number<double>("loss_video_weight");
-  metadata.loss_image_weight = read.number<double>("loss_image_weight");
-  metadata.loss_shift_strength = read.number<double>("loss_shift_strength");
-  for (const auto& [key, value] : {std::pair("loss_static_weight", &metadata.loss_static_weight),
-                                   {"loss_video_timestep_shift", &metadata.loss_video_timestep_shift},
-                                   {"loss_image_timestep_shift", &metadata.loss_image_timestep_shift}})
-    if (file.metadata.contains(key)) *value = read.number<double>(key);  // not in files from before there were such
   metadata.family = read.text("family");
   metadata.denoiser_sha256 = read.text("denoiser_sha256");
   metadata.step = read.number<int64_t>("step");
   metadata.data_hash = read.text("data_hash");
+  metadata.trained_with = file.metadata;
+  for (const auto& [key, value] : own_entries(metadata)) metadata.trained_with.erase(key);
   return metadata;
 }
 
@@ -204,7 +192,10 @@ void save_adapter(const fs::path& path, const AdapterSet& adapters, const Adapte
   if (const std::string offender = adapters.first_non_finite(); !offender.empty())
     throw Error(fmt::format("{}: not written: {} holds a NaN or an infinity", path.string(), offender));
   Safetensors file;
-  file.metadata = metadata_text(metadata);
+  file.metadata = own_entries(metadata);
+  for (const auto& [key, value] : metadata.trained_with)
+    if (!file.metadata.emplace(key, value).second)
+      throw Error(fmt::format("{}: not written: {} is no setting of the training", path.string(), key));
   for (size_t i = 0; i < adapters.size(); ++i) {
     const std::string& site = adapters.sites()[i].path;
     const SiteAdapter& adapter = adapters.at(i);

@@ -6,7 +6,7 @@
 #include <map>
 #include <string>
 
-#include "jointtuner/adapter/pickle_list.h"
+#include "pickle_list.h"
 
 namespace jointtuner::adapter {
 

@@ -1,4 +1,4 @@
-#include "jointtuner/adapter/pickle_list.h"
+#include "pickle_list.h"
 
 #include <fmt/format.h>
 

@@ -1,5 +1,5 @@
-#include "jointtuner/adapter/pickle_list.h"
 #include "pickle_format.h"
+#include "pickle_list.h"
 
 namespace jointtuner::adapter {
 namespace {

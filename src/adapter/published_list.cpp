@@ -13,10 +13,10 @@
 #include <string_view>
 #include <utility>
 
-#include "jointtuner/adapter/pickle_list.h"
 #include "jointtuner/base/atomic_file.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/shape.h"
+#include "pickle_list.h"
 
 namespace jointtuner::adapter {
 namespace {

@@ -8,38 +8,31 @@
 #include <functional>
 #include <vector>
 
-#include "jointtuner/backbone/autoencoder_kind.h"
+#include "autoencoder_kind.h"
 #include "jointtuner/backbone/frozen_module.h"
 #include "jointtuner/backbone/tiling.h"
 #include "jointtuner/base/error.h"
+#include "jointtuner/base/pixels.h"
 #include "jointtuner/base/shape.h"
 
 namespace jointtuner::backbone {
 
 namespace {
 
-/// Bytes [n,H,W,3] of pixels [n,3,H,W].
-Tensor bytes_of(const Tensor& pixels) {
-  return pixels.mul(0.5).add_(0.5).clamp_(0, 1).mul_(255).round_().to(at::kByte).permute({0, 2, 3, 1});
-}
-
-void check_tile(const char* name, int64_t tile_px, const LatentsManifest& latents, double overlap) {
+void check_tile(const char* name, int64_t tile_px, const LatentsManifest& latents) {
   const int64_t tile = tile_px / latents.spatial_compression;
-  if (tile_px > 0 && tile_step(tile, overlap) == 0)
+  if (tile_px > 0 && tile_step(tile) == 0)
     throw Error(fmt::format("autoencoder: {} {} is {} latents, too few for an overlap of {}. Choose larger tiles.",
-                            name, tile_px, tile, overlap));
+                            name, tile_px, tile, kTileOverlap));
 }
 
 void check_options(const AutoencoderOptions& options, const LatentsManifest& latents) {
-  if (options.slice_frames < 1 || options.tile_px < 0 || options.encode_tile_px < 0 ||
-      !(options.tile_overlap >= 0 && options.tile_overlap < 1)) {
+  if (options.slice_frames < 1 || options.tile_px < 0 || options.encode_tile_px < 0)
     throw Error(
-        fmt::format("autoencoder: expected slice_frames >= 1, tile_px and encode_tile_px >= 0 and tile_overlap in "
-                    "[0, 1), found {}, {}, {} and {}",
-                    options.slice_frames, options.tile_px, options.encode_tile_px, options.tile_overlap));
-  }
-  check_tile("tile_px", options.tile_px, latents, options.tile_overlap);
-  check_tile("encode_tile_px", options.encode_tile_px, latents, options.tile_overlap);
+        fmt::format("autoencoder: expected slice_frames >= 1, tile_px and encode_tile_px >= 0, found {}, {} and {}",
+                    options.slice_frames, options.tile_px, options.encode_tile_px));
+  check_tile("tile_px", options.tile_px, latents);
+  check_tile("encode_tile_px", options.encode_tile_px, latents);
 }
 
 std::unique_ptr<AutoencoderKind> kind_of(const Bundle& bundle, at::Device device) {
@@ -154,7 +147,7 @@ Tensor Autoencoder::decode_to_bytes(const Tensor& latents, const AutoencoderOpti
     const Impl::Clips clips = impl_->clips_of(latents);
     Tensor result = at::empty({clips.count, clips.frames, clips.height, clips.width, 3}, at::kByte);
     impl_->decode(latents, options, [&](int64_t b, int64_t frame, const Tensor& pixels) {
-      result.select(0, b).narrow(0, frame, pixels.size(0)).copy_(bytes_of(pixels));
+      result.select(0, b).narrow(0, frame, pixels.size(0)).copy_(to_bytes(pixels));
     });
     return result;
   });

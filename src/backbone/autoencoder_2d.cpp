@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "jointtuner/backbone/autoencoder_kind.h"
+#include "autoencoder_kind.h"
 #include "jointtuner/backbone/frozen_module.h"
 #include "jointtuner/backbone/tiling.h"
 #include "jointtuner/base/error.h"
@@ -29,8 +29,7 @@ class Autoencoder2d final : public AutoencoderKind {
 
   void encode(const Tensor& clip, const AutoencoderOptions& options, Posterior& into) const override {
     const int64_t factor = latents_.spatial_compression;
-    const Tiling tiling(clip.size(2) / factor, clip.size(3) / factor, options.encode_tile_px / factor,
-                        options.tile_overlap);
+    const Tiling tiling(clip.size(2) / factor, clip.size(3) / factor, options.encode_tile_px / factor);
     const bool tiled = tiling.count() > 1;
     for (int64_t frame = 0; frame < clip.size(0); frame += options.slice_frames) {
       const int64_t count = std::min(options.slice_frames, clip.size(0) - frame);
@@ -53,7 +52,7 @@ class Autoencoder2d final : public AutoencoderKind {
   void decode(const Tensor& latents, const AutoencoderOptions& options, const Take& take) const override {
     const int64_t factor = latents_.spatial_compression;
     const Tensor frames = latents.transpose(0, 1);  // [F,C,h,w]
-    const Tiling tiling(frames.size(2), frames.size(3), options.tile_px / factor, options.tile_overlap);
+    const Tiling tiling(frames.size(2), frames.size(3), options.tile_px / factor);
     for (int64_t frame = 0; frame < frames.size(0); frame += options.slice_frames) {
       const int64_t count = std::min(options.slice_frames, frames.size(0) - frame);
       const Tensor slice =

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "jointtuner/backbone/autoencoder_kind.h"
+#include "autoencoder_kind.h"
 #include "jointtuner/backbone/frozen_module.h"
 #include "jointtuner/backbone/tiling.h"
 #include "jointtuner/backbone/video_size.h"
@@ -127,23 +127,22 @@ class AutoencoderCausal3d final : public AutoencoderKind {
 
   int64_t encoded_frames(int64_t frames) const override {
     encode_.chunks(frames);
-    return (frames - 1) / latents_.temporal_compression + 1;
+    return latent_frames(latents_, frames);
   }
-  int64_t decoded_frames(int64_t latent_frames) const override {
-    decode_.chunks(latent_frames);
-    return (latent_frames - 1) * latents_.temporal_compression + 1;
+  int64_t decoded_frames(int64_t frames) const override {
+    decode_.chunks(frames);
+    return video_frames(latents_, frames);
   }
 
   void encode(const Tensor& clip, const AutoencoderOptions& options, Posterior& into) const override {
     const int64_t factor = latents_.spatial_compression;
-    const Tiling tiling(clip.size(2) / factor, clip.size(3) / factor, options.encode_tile_px / factor,
-                        options.tile_overlap);
+    const Tiling tiling(clip.size(2) / factor, clip.size(3) / factor, options.encode_tile_px / factor);
     const bool tiled = tiling.count() > 1;
     Caches caches(tiling.count(), device_);
     int64_t frame = 0;
     for (const Chunk& chunk : encode_.chunks(clip.size(0))) {
       const Tensor pixels = clip.narrow(0, chunk.start, chunk.frames).to(device_, dtype_).transpose(0, 1).unsqueeze(0);
-      const int64_t frames = (chunk.frames - 1) / latents_.temporal_compression + 1;
+      const int64_t frames = latent_frames(latents_, chunk.frames);
       const auto encoded = [&](size_t index, const Tile& tile) {
         Tensor part = part_of(pixels, tile, factor);
         const std::vector<Tensor> posterior = encode_.run(chunk, index, std::move(part), caches);
@@ -160,7 +159,7 @@ class AutoencoderCausal3d final : public AutoencoderKind {
 
   void decode(const Tensor& latents, const AutoencoderOptions& options, const Take& take) const override {
     const int64_t factor = latents_.spatial_compression;
-    const Tiling tiling(latents.size(2), latents.size(3), options.tile_px / factor, options.tile_overlap);
+    const Tiling tiling(latents.size(2), latents.size(3), options.tile_px / factor);
     Caches caches(tiling.count(), device_);
     int64_t frame = 0;
     for (const Chunk& chunk : decode_.chunks(latents.size(1))) {

@@ -4,12 +4,12 @@
 #include <sys/stat.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <vector>
 
 #include "jointtuner/backbone/skeleton.h"
 #include "jointtuner/base/atomic_file.h"
+#include "jointtuner/base/cache_folder.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/log.h"
 #include "jointtuner/base/sha256.h"
@@ -21,15 +21,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kManifestName = "bundle.json";
-
-/// Folder that remembers which files were found good, or empty without a home folder.
-fs::path memory_folder() {
-  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache)
-    return fs::path(cache) / "jointtuner" / "verified";
-  if (const char* home = std::getenv("HOME"); home && *home)
-    return fs::path(home) / ".cache" / "jointtuner" / "verified";
-  return {};
-}
 
 /// Identity of a file's present contents without reading them: any write, truncation or replacement changes it.
 std::string identity(const fs::path& file, const struct stat& status) {
@@ -66,9 +57,9 @@ void check_file(const fs::path& folder, const std::string& name, const FileManif
         file.string(), status.st_size, expected.bytes));
   if (verify == Verify::sizes) return;
   const std::string text = identity(file, status) + expected.sha256 + "\n";
-  const fs::path memory = memory_folder();
+  const fs::path memory = user_cache_folder();  // of which files were found good; none without a home folder
   const fs::path note =
-      memory.empty() ? fs::path() : memory / sha256_hex(fs::absolute(file).lexically_normal().string());
+      memory.empty() ? fs::path() : memory / "verified" / sha256_hex(fs::absolute(file).lexically_normal().string());
   if (verify == Verify::changed && !note.empty() && is_remembered(note, text)) return;
   const std::string found = sha256_file(file);
   if (found != expected.sha256)

@@ -26,7 +26,7 @@ std::optional<AutoencoderOptions> smaller(const Autoencoder& autoencoder, const 
   const int64_t frame = std::max(latents.size(3), latents.size(4));
   const int64_t now = options.tile_px == 0 ? frame : std::min(frame, options.tile_px / factor);
   const int64_t tile = now / 2;
-  if (tile < kSmallestTileLatents || tile_step(tile, options.tile_overlap) == 0) return std::nullopt;
+  if (tile < kSmallestTileLatents || tile_step(tile) == 0) return std::nullopt;
   options.tile_px = tile * factor;
   return options;
 }

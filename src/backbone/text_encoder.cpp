@@ -53,10 +53,9 @@ TextEncoder::~TextEncoder() = default;
 TextEncoder::TextEncoder(TextEncoder&&) noexcept = default;
 TextEncoder& TextEncoder::operator=(TextEncoder&&) noexcept = default;
 
-Tensor TextEncoder::encode(std::string_view prompt, TooLong too_long) const {
+Tensor TextEncoder::encode(std::string_view prompt) const {
   c10::NoGradGuard no_grad;
-  const auto overflow = too_long == TooLong::truncate ? text::Overflow::truncate : text::Overflow::error;
-  const Tensor ids = at::tensor(impl_->tokenizer->padded(prompt, overflow), at::kLong).unsqueeze(0).to(impl_->device);
+  const Tensor ids = at::tensor(impl_->tokenizer->padded(prompt), at::kLong).unsqueeze(0).to(impl_->device);
   const Tensor embedding = impl_->forward.run({ids}).at(0);
   check_shape(embedding, {1, impl_->manifest.max_length, impl_->manifest.embedding_width}, "prompt embedding");
   return embedding.to(at::kCPU, at::kFloat);

@@ -41,7 +41,7 @@ bool takes_frames(const Manifest& manifest, int64_t frames) {
   const AutoencoderManifest& autoencoder = manifest.autoencoder;
   return autoencoder.encode.first.empty() ||
          (!chunk_lengths(autoencoder.encode, frames).empty() &&
-          !chunk_lengths(autoencoder.decode, latent_frames(manifest, frames)).empty());
+          !chunk_lengths(autoencoder.decode, latent_frames(manifest.latents, frames)).empty());
 }
 
 void check_frames(std::string_view name, const Manifest& manifest, int64_t frames) {
@@ -66,13 +66,17 @@ void check_video_size(const Manifest& manifest, const VideoSize& size, std::stri
   check_frames(fmt::format("{}frames", prefix), manifest, size.frames);
 }
 
-int64_t latent_frames(const Manifest& manifest, int64_t frames) {
-  return (frames - 1) / manifest.latents.temporal_compression + 1;
+int64_t latent_frames(const LatentsManifest& latents, int64_t frames) {
+  return (frames - 1) / latents.temporal_compression + 1;
+}
+
+int64_t video_frames(const LatentsManifest& latents, int64_t latent_frames) {
+  return (latent_frames - 1) * latents.temporal_compression + 1;
 }
 
 std::vector<int64_t> latents_shape(const Manifest& manifest, const VideoSize& size) {
   const int64_t multiple = manifest.denoiser.frames_multiple;
-  const int64_t padded = (latent_frames(manifest, size.frames) + multiple - 1) / multiple * multiple;
+  const int64_t padded = (latent_frames(manifest.latents, size.frames) + multiple - 1) / multiple * multiple;
   return {1, manifest.latents.channels, padded, size.height / manifest.latents.spatial_compression,
           size.width / manifest.latents.spatial_compression};
 }

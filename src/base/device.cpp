@@ -5,7 +5,6 @@
 #include <c10/core/CachingDeviceAllocator.h>
 #include <fmt/format.h>
 
-#include <charconv>
 #include <cstdlib>
 #include <fstream>
 #include <string>
@@ -14,25 +13,32 @@
 
 namespace jointtuner {
 
+namespace {
+
+constexpr std::string_view kNumbered = "cuda:";
+
+}  // namespace
+
+bool is_device_name(std::string_view text) {
+  if (text == "auto" || text == "cpu" || text == "cuda") return true;
+  if (!text.starts_with(kNumbered)) return false;
+  const std::string_view number = text.substr(kNumbered.size());
+  return !number.empty() && number.size() <= 3 && number.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
 c10::Device parse_device(std::string_view text) {
-  const int64_t cards = at::hasCUDA() ? static_cast<int64_t>(at::detail::getCUDAHooks().deviceCount()) : 0;
-  if (text == "cpu" || (text == "auto" && cards == 0)) return c10::kCPU;
+  if (!is_device_name(text)) throw UsageError(fmt::format("device '{}': expected auto, cpu, cuda or cuda:N", text));
+  const int64_t gpus = at::hasCUDA() ? static_cast<int64_t>(at::detail::getCUDAHooks().deviceCount()) : 0;
+  if (text == "cpu" || (text == "auto" && gpus == 0)) return c10::kCPU;
   if (text == "auto") return {c10::kCUDA, 0};
-  int64_t index = 0;
-  if (text.starts_with("cuda:")) {
-    const auto [end, code] = std::from_chars(text.data() + 5, text.data() + text.size(), index);
-    if (code != std::errc() || end != text.data() + text.size() || index < 0)
-      throw UsageError(fmt::format("device '{}': expected a card number behind 'cuda:', as in cuda:0", text));
-  } else if (text != "cuda") {
-    throw UsageError(fmt::format("device '{}': expected auto, cpu, cuda or cuda:N", text));
-  }
-  if (cards == 0)
+  const int64_t index = text == "cuda" ? 0 : std::stoll(std::string(text.substr(kNumbered.size())));
+  if (gpus == 0)
     throw UsageError(
-        fmt::format("device '{}': no CUDA device is usable here (no card, no driver, or a program built without "
+        fmt::format("device '{}': no CUDA device is usable here (no GPU, no driver, or a program built without "
                     "-DJOINTTUNER_CUDA=ON); use --device cpu",
                     text));
-  if (index >= cards)
-    throw UsageError(fmt::format("device '{}': this machine has {} CUDA device(s), numbered from 0", text, cards));
+  if (index >= gpus)
+    throw UsageError(fmt::format("device '{}': this machine has {} CUDA device(s), numbered from 0", text, gpus));
   return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};
 }
 

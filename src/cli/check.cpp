@@ -6,6 +6,7 @@
 #include "commands.h"
 #include "config_arguments.h"
 #include "jointtuner/base/bytes.h"
+#include "jointtuner/base/error.h"
 #include "jointtuner/run/check.h"
 #include "json_text.h"
 
@@ -16,6 +17,7 @@ struct Arguments {
   Machine machine;
   ConfigArguments config;
   std::string memory;
+  bool json = false;
 };
 
 void run_check(const Arguments& a) {
@@ -26,17 +28,15 @@ void run_check(const Arguments& a) {
   }
   const config::RunConfig config = loaded_config(arguments, a.machine);
   prepare(a.machine, config.run);
-  run::Problems problems;
-  fmt::print("{}", run::check_report(config, a.config.file, problems));
-  if (problems.found().empty()) {
-    fmt::print("no problems found\n");
-    return;
-  }
-  fmt::print("problems:\n");
-  for (const std::string& problem : problems.found()) fmt::print("  - {}\n", problem);
+  const run::Json report = run::check_report(config, a.config.file);
+  // Names of files may be in another encoding; JSON is UTF-8.
+  fmt::print("{}",
+             a.json ? report.dump(1, ' ', false, run::Json::error_handler_t::replace) + "\n" : run::check_text(report));
   std::fflush(stdout);
-  throw Error(fmt::format("{} problem{} in {}: {}", problems.found().size(), problems.found().size() == 1 ? "" : "s",
-                          a.config.file, problems.found().front()));
+  const run::Json& problems = report.at("problems");
+  if (problems.empty()) return;
+  throw Error(fmt::format("{} problem{} in {}: {}", problems.size(), problems.size() == 1 ? "" : "s", a.config.file,
+                          problems.front().get<std::string>()));
 }
 
 }  // namespace
@@ -48,17 +48,19 @@ void add_check(CLI::App& app) {
   add_config_options(*command, a->config);
   command
       ->add_option("--memory", a->memory,
-                   "memory of the card to plan for, as in 24GiB: says what does not fit, and what to change so that it "
+                   "memory of the GPU to plan for, as in 24GiB: says what does not fit, and what to change so that it "
                    "does; instead of the config's run.memory")
       ->option_text("SIZE");
+  command->add_flag("--json", a->json, "one JSON object in place of the lines; amounts of memory in bytes");
   add_machine_options(*command, a->machine);
   command->footer(
       "Nothing is trained, encoded or written, and no GPU memory is used. All problems are listed; with any, the exit\n"
-      "code is 1. The forecast of memory is a dry run of the real work; it describes a card unless --device is cpu.\n"
+      "code is 1. The forecast of memory is a dry run of the real work; it describes a GPU unless --device is cpu.\n"
       "\nExamples:\n"
       "  jointtuner check --config configs/zeroscope_joint.json\n"
       "  jointtuner check --config run.json --set data.fps=12 --set adapter.rank=64\n"
-      "  jointtuner check --config configs/cogvideox_5b_joint.json --memory 24GiB");
+      "  jointtuner check --config configs/cogvideox_5b_joint.json --memory 24GiB\n"
+      "  jointtuner check --config run.json --json");
   command->callback([a] { run_check(*a); });
 }
 

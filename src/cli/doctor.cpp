@@ -46,7 +46,7 @@ void add_doctor(CLI::App& app) {
   add_machine_options(*command, a->machine);
   command->footer(
       "The table's errors are the largest difference from the reference (float64, on the CPU) relative to the largest\n"
-      "value; GB/s are the bytes of inputs and results, each moved once, by the median time. Without a card the CPU's\n"
+      "value; GB/s are the bytes of inputs and results, each moved once, by the median time. Without a GPU the CPU's\n"
       "part is done and the table says what was left out. Exit code 1: something is WRONG.\n"
       "\nExamples:\n"
       "  jointtuner doctor --quick\n"

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <CLI/App.hpp>
-#include <set>
 #include <sstream>
 
 #include "jointtuner/base/atomic_file.h"
@@ -49,8 +48,6 @@ void apply(const PromptArguments& a, sample::SampleOptions& options) {
       for (const std::string& prompt : prompts_of(a.file)) options.prompts.push_back(prompt);
   }
   if (!a.seeds.empty()) options.seeds = a.seeds;
-  if (std::set(options.seeds.begin(), options.seeds.end()).size() != options.seeds.size())
-    throw UsageError("--seed: a seed occurs twice; the same seed gives the same video");
   if (a.count == 0) return;
   if (a.seeds.size() > 1)
     throw UsageError(fmt::format("--count {}: counts up from one seed, but {} are given", a.count, a.seeds.size()));

@@ -39,7 +39,7 @@ config::RunConfig resolved_config(const Arguments& a) {
   if (!a.backbone.empty()) texts.push_back("backbone.bundle=" + json_text("--backbone", a.backbone));
   config::RunConfig config = a.adapters.run.empty()
                                  ? config::parse_run_config("{}", "command line", texts)
-                                 : config::load_run_config(fs::path(a.adapters.run) / "config.json", texts);
+                                 : config::load_past_run_config(fs::path(a.adapters.run) / "config.json", texts);
   if (!a.adapters.run.empty()) config.sample = run::with_sizes(config.sample, config.data);
   apply(a.prompts, config.sample);
   return config;

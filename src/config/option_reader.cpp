@@ -58,6 +58,18 @@ std::string OptionReader::suggestion(std::string_view word, const std::vector<st
   return near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near);
 }
 
+const RetiredOption* OptionReader::retired_choice(const std::string& path, const Json& value) {
+  return value.is_string() ? retired_option(fmt::format("{}={}", path, value.get<std::string>())) : nullptr;
+}
+
+bool OptionReader::is_retired(const std::string& path, const std::string& key, const Json& value) const {
+  const std::string option = path.empty() ? key : path + "." + key;
+  const RetiredOption* gone = retired_option(option);
+  if (gone == nullptr) return false;
+  if (of_past_run_ || value == Json::parse(gone->neutral)) return true;
+  fail(option, fmt::format("{} is gone, expected {} or nothing: {}", found_text(value), gone->neutral, gone->advice));
+}
+
 void OptionReader::unknown(const std::string& path, const std::string& key,
                            const std::vector<std::string>& names) const {
   const std::string printable = found_text(Json(key));

@@ -14,8 +14,9 @@
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/field.h"
 #include "jointtuner/base/nearest.h"
-#include "jointtuner/config/overrides.h"
-#include "jointtuner/config/strict_json.h"
+#include "jointtuner/base/retired_options.h"
+#include "overrides.h"
+#include "strict_json.h"
 
 namespace jointtuner::config {
 
@@ -45,9 +46,10 @@ inline std::string list_text(const std::vector<std::string>& names) {
 
 class OptionReader {
  public:
-  /// `origin` is the file's name for messages; `overrides` tells which values came from the command line.
-  OptionReader(std::string_view origin, const std::vector<Override>& overrides)
-      : origin_(origin), overrides_(overrides) {}
+  /// `origin` is the file's name for messages; `overrides` tells which values came from the command line. With
+  /// `of_past_run` options that are gone are passed over whatever they say.
+  OptionReader(std::string_view origin, const std::vector<Override>& overrides, bool of_past_run)
+      : origin_(origin), overrides_(overrides), of_past_run_(of_past_run) {}
 
   template <Described T>
   void read(const Json& json, T& target, const std::string& path) const {
@@ -57,12 +59,14 @@ class OptionReader {
       names.emplace_back(name);
       if (!json.contains(name)) return;
       const std::string inner = path.empty() ? name : path + "." + name;
+      if (of_past_run_ && retired_choice(inner, json.at(name)) != nullptr) return;
       (check_type(json.at(name), member, inner, limit), ...);
       read(json.at(name), member, inner);
       (check(json.at(name), member, inner, limit), ...);
     });
     for (const auto& [key, value] : json.items())
-      if (std::find(names.begin(), names.end(), key) == names.end()) unknown(path, key, names);
+      if (std::find(names.begin(), names.end(), key) == names.end() && !is_retired(path, key, value))
+        unknown(path, key, names);
   }
 
  private:
@@ -104,18 +108,25 @@ class OptionReader {
       if (!(number >= limit.low && number <= limit.high))
         fail(path, fmt::format("expected a number {}, found {}", range_text(limit), found_text(json)));
     } else if (std::find(limit.names.begin(), limit.names.end(), value) == limit.names.end()) {
+      if (const RetiredOption* gone = retired_choice(path, json))
+        fail(path, fmt::format("{} is gone: {}", value, gone->advice));
       fail(path, fmt::format("expected one of {}; found {}{}", list_text(limit.names), found_text(json),
                              suggestion(value, limit.names)));
     }
   }
 
   static std::string suggestion(std::string_view word, const std::vector<std::string>& names);
+  /// The choice that is gone, if `value` is one, else null.
+  static const RetiredOption* retired_choice(const std::string& path, const Json& value);
+  /// Whether it is an option that is gone, with the value that changed nothing; with another one it is an error.
+  bool is_retired(const std::string& path, const std::string& key, const Json& value) const;
   [[noreturn]] void unknown(const std::string& path, const std::string& key,
                             const std::vector<std::string>& names) const;
   [[noreturn]] void fail(const std::string& path, const std::string& message) const;
 
   std::string origin_;
   const std::vector<Override>& overrides_;
+  bool of_past_run_;
 };
 
 }  // namespace jointtuner::config

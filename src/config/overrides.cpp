@@ -1,4 +1,4 @@
-#include "jointtuner/config/overrides.h"
+#include "overrides.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "jointtuner/base/error.h"
-#include "jointtuner/config/strict_json.h"
+#include "strict_json.h"
 
 namespace jointtuner::config {
 namespace {

@@ -4,25 +4,26 @@
 
 #include "jointtuner/base/atomic_file.h"
 #include "jointtuner/base/error.h"
-#include "jointtuner/config/overrides.h"
-#include "jointtuner/config/strict_json.h"
 #include "jointtuner/config/validate.h"
 #include "option_reader.h"
 #include "option_writer.h"
+#include "overrides.h"
+#include "strict_json.h"
 
 namespace jointtuner::config {
 
-RunConfig parse_run_config(std::string_view text, std::string_view origin, const std::vector<std::string>& overrides) {
+namespace {
+
+RunConfig parsed(std::string_view text, std::string_view origin, const std::vector<std::string>& overrides,
+                 bool of_past_run) {
   Json json = parse_strict_json(text, origin);
   std::vector<Override> applied;
   for (const std::string& change : overrides) applied.push_back(apply_override(json, change));
   RunConfig config;
-  OptionReader(origin, applied).read(json, config, "");
+  OptionReader(origin, applied, of_past_run).read(json, config, "");
   validate(config, origin);
   return config;
 }
-
-namespace {
 
 /// A config that cannot be read is wrong usage, not a failure of the run.
 std::string config_text(const std::filesystem::path& path) {
@@ -34,6 +35,14 @@ std::string config_text(const std::filesystem::path& path) {
 }
 
 }  // namespace
+
+RunConfig parse_run_config(std::string_view text, std::string_view origin, const std::vector<std::string>& overrides) {
+  return parsed(text, origin, overrides, /*of_past_run=*/false);
+}
+
+RunConfig load_past_run_config(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
+  return parsed(config_text(path), path.string(), overrides, /*of_past_run=*/true);
+}
 
 RunConfig load_run_config(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
   RunConfig config = parse_run_config(config_text(path), path.string(), overrides);

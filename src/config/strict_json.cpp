@@ -1,4 +1,4 @@
-#include "jointtuner/config/strict_json.h"
+#include "strict_json.h"
 
 #include <fmt/format.h>
 

@@ -2,9 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <cstdlib>
-
 #include "jointtuner/base/atomic_file.h"
+#include "jointtuner/base/cache_folder.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/log.h"
 #include "jointtuner/base/safetensors.h"
@@ -17,11 +16,6 @@ namespace {
 
 /// Changes whenever the meaning of a stored tensor does: picking, fitting, layout.
 constexpr const char* kFormat = "jointtuner-cache-1";
-
-std::string variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
 
 /// Of the values: the file format itself would not notice a changed byte in them.
 std::string values_hash(const NamedTensors& tensors) {
@@ -50,7 +44,7 @@ Tensor tensor_named(const NamedTensors& tensors, std::string_view name) {
   throw Error(fmt::format("a cached result has no tensor \"{}\"", name));
 }
 
-CacheKey encoder_key(const char* what, const Encoder& encoder) {
+CacheKey encoder_key(const char* what, const EncoderIdentity& encoder) {
   return {{"format", kFormat},
           {"what", what},
           {"encoder", encoder.sha256},
@@ -62,8 +56,7 @@ CacheKey encoder_key(const char* what, const Encoder& encoder) {
 
 fs::path cache_folder(const DataOptions& options) {
   if (!options.cache.empty()) return options.cache;
-  if (const std::string folder = variable("XDG_CACHE_HOME"); !folder.empty()) return fs::path(folder) / "jointtuner";
-  if (const std::string home = variable("HOME"); !home.empty()) return fs::path(home) / ".cache" / "jointtuner";
+  if (fs::path folder = user_cache_folder(); !folder.empty()) return folder;
   throw Error("no folder for cached latents: neither data.cache nor XDG_CACHE_HOME nor HOME is set; set data.cache");
 }
 
@@ -107,10 +100,10 @@ NamedTensors TensorCache::get_or_make(const CacheKey& key, const std::function<N
   return std::move(made.tensors);
 }
 
-LatentCache::LatentCache(const DataOptions& options, Encoder autoencoder)
+LatentCache::LatentCache(const DataOptions& options, EncoderIdentity autoencoder)
     : options_(options), autoencoder_(std::move(autoencoder)), cache_(cache_folder(options) / "latents") {}
 
-CacheKey LatentCache::key(const Item& item, const Draw& draw) const {
+CacheKey LatentCache::key(const Item& item, const ItemDraw& draw) const {
   CacheKey key = encoder_key("posterior", autoencoder_);
   const bool is_video = item.kind == Kind::video;
   key.insert(key.end(), {{"content", item.content_hash},
@@ -127,9 +120,9 @@ CacheKey LatentCache::key(const Item& item, const Draw& draw) const {
   return key;
 }
 
-bool LatentCache::has(const Item& item, const Draw& draw) const { return cache_.has(key(item, draw)); }
+bool LatentCache::has(const Item& item, const ItemDraw& draw) const { return cache_.has(key(item, draw)); }
 
-Posterior LatentCache::get_or_make(const Item& item, const Draw& draw,
+Posterior LatentCache::get_or_make(const Item& item, const ItemDraw& draw,
                                    const std::function<Posterior(const Tensor& frames)>& make) const {
   const NamedTensors tensors = cache_.get_or_make(key(item, draw), [&]() -> NamedTensors {
     const Posterior posterior = make(load_frames(item, draw, options_));
@@ -138,7 +131,7 @@ Posterior LatentCache::get_or_make(const Item& item, const Draw& draw,
   return {tensor_named(tensors, "mean"), tensor_named(tensors, "std")};
 }
 
-TextCache::TextCache(const DataOptions& options, Encoder text_encoder)
+TextCache::TextCache(const DataOptions& options, EncoderIdentity text_encoder)
     : text_encoder_(std::move(text_encoder)), cache_(cache_folder(options) / "captions") {}
 
 CacheKey TextCache::key(const std::string& caption) const {

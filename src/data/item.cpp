@@ -151,12 +151,6 @@ void check_left(const Listing& listing, Kind kind, bool asked_for) {
 
 }  // namespace
 
-int64_t Listing::image_count() const {
-  return std::count_if(items.begin(), items.end(), [](const Item& item) { return item.kind == Kind::image; });
-}
-
-int64_t Listing::video_count() const { return static_cast<int64_t>(items.size()) - image_count(); }
-
 Listing list_items(const DataOptions& options) {
   if (options.images.empty() && options.videos.empty())
     throw UsageError(

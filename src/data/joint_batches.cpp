@@ -38,7 +38,7 @@ JointBatch JointBatches::at(int64_t micro_step) const {
   for (int64_t b = 0; b < batch_; ++b) {
     const int64_t place = first + b;
     if (b > 0 && place % count == 0) order = permutation(seed_, place / count, count);
-    Draw draw;
+    ItemDraw draw;
     draw.item = order.const_data_ptr<int64_t>()[place % count];
     const Choice& choice = items_[static_cast<size_t>(draw.item)];
     if (choice.kind == Kind::image) {
@@ -52,8 +52,8 @@ JointBatch JointBatches::at(int64_t micro_step) const {
   return batch;
 }
 
-std::vector<Draw> all_draws(const std::vector<Item>& items, double image_flip) {
-  std::vector<Draw> draws;
+std::vector<ItemDraw> all_draws(const std::vector<Item>& items, double image_flip) {
+  std::vector<ItemDraw> draws;
   for (size_t i = 0; i < items.size(); ++i) {
     const auto item = static_cast<int64_t>(i);
     if (items[i].kind == Kind::image) {

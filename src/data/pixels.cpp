@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include "jointtuner/base/error.h"
-#include "jointtuner/base/shape.h"
 #include "jointtuner/media/image.h"
 #include "jointtuner/media/video_reader.h"
 
@@ -25,21 +24,10 @@ media::ClipRequest clip_request(const Item& item, int64_t clip, const DataOption
 
 }  // namespace
 
-Tensor load_frames(const Item& item, const Draw& draw, const DataOptions& options) {
+Tensor load_frames(const Item& item, const ItemDraw& draw, const DataOptions& options) {
   if (item.kind == Kind::video) return media::read_clip(item.path, clip_request(item, draw.clip, options));
   const Tensor image = media::fit(media::read_image(item.path), fitted_size(options), media::fit_from(options.resize));
   return (draw.flip ? image.flip(1) : image).unsqueeze(0);
-}
-
-Tensor to_pixels(const Tensor& frames) {
-  check_shape(frames, {-1, -1, -1, 3}, "to_pixels");
-  return frames.permute({0, 3, 1, 2}).contiguous().to(at::kFloat).div_(127.5).sub_(1);
-}
-
-Tensor to_frames(const Tensor& pixels) {
-  check_shape(pixels, {-1, 3, -1, -1}, "to_frames");
-  const Tensor levels = pixels.to(at::kFloat).clamp(-1, 1).add_(1).mul_(127.5).round_();
-  return levels.to(at::kCPU, at::kByte).permute({0, 2, 3, 1}).contiguous();
 }
 
 ItemUse use_of(const Item& item, const DataOptions& options) {

@@ -28,7 +28,7 @@ void check_prediction(const Tensor& prediction, const Tensor& latents, const cha
                             shape_text(latents.sizes()), shape_text(prediction.sizes()), timestep));
 }
 
-GuidedPrediction predict(const Denoise& denoise, const Tensor& latents, int64_t timestep,
+GuidedPrediction predict(const SamplerDenoise& denoise, const Tensor& latents, int64_t timestep,
                          const SamplerSettings& settings) {
   const DenoiserOutput output = denoise(latents, timestep);
   check_prediction(output.conditional, latents, "conditional", timestep);
@@ -121,17 +121,7 @@ StepCoefficients dpmpp_2m_sde_coefficients(const NoiseSchedule& schedule, double
 
 }  // namespace
 
-Denoise one_by_one(std::function<Tensor(const Tensor&, int64_t, Condition)> predict_one, double guidance_scale) {
-  return [predict_one = std::move(predict_one), guidance_scale](const Tensor& latents, int64_t timestep) {
-    DenoiserOutput output;
-    if (needs_unconditional(guidance_scale))
-      output.unconditional = predict_one(latents, timestep, Condition::unconditional);
-    output.conditional = predict_one(latents, timestep, Condition::conditional);
-    return output;
-  };
-}
-
-Tensor sample_ddim(const NoiseSchedule& schedule, const Denoise& denoise, const Tensor& latents,
+Tensor sample_ddim(const NoiseSchedule& schedule, const SamplerDenoise& denoise, const Tensor& latents,
                    const SamplerSettings& settings) {
   check_settings("DDIM", latents, settings);
   check_ddim_eta(settings);
@@ -152,7 +142,7 @@ Tensor sample_ddim(const NoiseSchedule& schedule, const Denoise& denoise, const 
   return x;
 }
 
-Tensor sample_dpmpp_2m(const NoiseSchedule& schedule, const Denoise& denoise, const Tensor& latents,
+Tensor sample_dpmpp_2m(const NoiseSchedule& schedule, const SamplerDenoise& denoise, const Tensor& latents,
                        const SamplerSettings& settings) {
   check_settings("DPM-Solver++ 2M", latents, settings);
   check_no_eta("DPM-Solver++ 2M", settings, "it is deterministic");
@@ -188,7 +178,7 @@ Tensor sample_dpmpp_2m(const NoiseSchedule& schedule, const Denoise& denoise, co
   return x;
 }
 
-Tensor sample_dpmpp_2m_sde(const NoiseSchedule& schedule, const Denoise& denoise, const Tensor& latents,
+Tensor sample_dpmpp_2m_sde(const NoiseSchedule& schedule, const SamplerDenoise& denoise, const Tensor& latents,
                            const SamplerSettings& settings) {
   check_settings("DPM-Solver++ 2M SDE", latents, settings);
   check_no_eta("DPM-Solver++ 2M SDE", settings, "how much noise it adds is not a choice");
@@ -233,7 +223,7 @@ std::string name(Sampler sampler) {
   return "dpmpp_2m_sde";
 }
 
-Tensor sample(Sampler sampler, const NoiseSchedule& schedule, const Denoise& denoise, const Tensor& latents,
+Tensor sample(Sampler sampler, const NoiseSchedule& schedule, const SamplerDenoise& denoise, const Tensor& latents,
               const SamplerSettings& settings) {
   switch (sampler) {
     case Sampler::ddim:
@@ -246,7 +236,7 @@ Tensor sample(Sampler sampler, const NoiseSchedule& schedule, const Denoise& den
   return sample_dpmpp_2m_sde(schedule, denoise, latents, settings);
 }
 
-Tensor invert_ddim(const NoiseSchedule& schedule, const Denoise& denoise, const Tensor& latents,
+Tensor invert_ddim(const NoiseSchedule& schedule, const SamplerDenoise& denoise, const Tensor& latents,
                    const SamplerSettings& settings) {
   check_settings("DDIM inversion", latents, settings);
   check_no_eta("DDIM inversion", settings, "it is deterministic");

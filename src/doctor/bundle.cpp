@@ -94,9 +94,9 @@ std::vector<Row> bundle_rows(const std::string& path, at::Device device) {
   exact.limit = 0;
   exact.verdict = judged(*exact.error, *exact.limit);
   if (device.is_cpu()) return {exact};
-  const Trained card = trained(bundle, device, true);
-  Row row = bundle_row(bundle, "against the CPU", device, card);
-  row.error = largest_difference({card.losses}, {segments.losses});
+  const Trained gpu = trained(bundle, device, true);
+  Row row = bundle_row(bundle, "against the CPU", device, gpu);
+  row.error = largest_difference({gpu.losses}, {segments.losses});
   row.limit = limit_of(bundle.manifest().denoiser.dtype);
   row.verdict = judged(*row.error, *row.limit);
   return {exact, row};

@@ -40,10 +40,10 @@ void add_device(std::vector<Check>& kernels, std::vector<Check>& training, at::D
 }
 
 Check left_out(const char* part) {
-  const Row row{.part = part, .check = std::string(part) + " on a card", .verdict = Verdict::left_out};
+  const Row row{.part = part, .check = std::string(part) + " on a GPU", .verdict = Verdict::left_out};
   return {row, [=] {
             Row said = row;
-            const std::string missing = why_no_card();
+            const std::string missing = why_no_gpu();
             said.found = missing.empty() ? "--device cpu was asked for" : missing;
             return std::vector<Row>{said};
           }};

@@ -11,8 +11,8 @@
 #include <thread>
 
 #include "jointtuner/base/bytes.h"
-#include "jointtuner/base/cards.h"
 #include "jointtuner/base/device.h"
+#include "jointtuner/base/gpus.h"
 #include "jointtuner/media/library_versions.h"
 
 namespace jointtuner::doctor {
@@ -112,24 +112,23 @@ std::vector<Row> device_rows() {
                              fmt::format("{}, {} cores, {}, {} of {} available", field("/proc/cpuinfo", "model name"),
                                          std::thread::hardware_concurrency(), at::get_cpu_capability(),
                                          bytes_text(free_memory_bytes(at::kCPU)), bytes_text(host_bytes())))};
-  const std::vector<Card> found = cards();
+  const std::vector<Gpu> found = gpus();
   for (size_t i = 0; i < found.size(); ++i) {
-    const Card& card = found[i];
-    const std::string code = code_for_capability(cuda_architectures(), card.capability);
+    const Gpu& gpu = found[i];
+    const std::string code = code_for_capability(cuda_architectures(), gpu.capability);
     const std::string runs = code.empty() ? "no kernels built for it: add it to CMAKE_CUDA_ARCHITECTURES"
                              : code.starts_with("compute") ? code + " compiled by the driver"
                                                            : "kernels " + code;
-    rows.push_back(
-        fact("devices", fmt::format("cuda:{}", i),
-             fmt::format("{}, capability {}.{}, {} of {} free, {}", card.name, card.capability / 10,
-                         card.capability % 10, bytes_text(card.free_bytes), bytes_text(card.total_bytes), runs),
-             code.empty() ? Verdict::wrong : Verdict::ok));
+    rows.push_back(fact("devices", fmt::format("cuda:{}", i),
+                        fmt::format("{}, capability {}.{}, {} of {} free, {}", gpu.name, gpu.capability / 10,
+                                    gpu.capability % 10, bytes_text(gpu.free_bytes), bytes_text(gpu.total_bytes), runs),
+                        code.empty() ? Verdict::wrong : Verdict::ok));
   }
   return rows;
 }
 
-std::string why_no_card() {
-  if (!cards().empty()) return "";
+std::string why_no_gpu() {
+  if (!gpus().empty()) return "";
   const bool driver = !driver_text().empty();
   if (!cuda_versions())
     return driver ? "no CUDA in this program, though there is a driver: build with -DJOINTTUNER_CUDA=ON"

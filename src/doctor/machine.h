@@ -10,11 +10,11 @@ namespace jointtuner::doctor {
 /// whose major version is not that of the headers is wrong.
 std::vector<Row> version_rows();
 
-/// The CPU, and every card with its capability, memory and the code that the program has for it; a card without code is
+/// The CPU, and every GPU with its capability, memory and the code that the program has for it; a GPU without code is
 /// wrong.
 std::vector<Row> device_rows();
 
-/// Why no card takes part: what is missing and what to do. "" when there is one.
-std::string why_no_card();
+/// Why no GPU takes part: what is missing and what to do. "" when there is one.
+std::string why_no_gpu();
 
 }  // namespace jointtuner::doctor

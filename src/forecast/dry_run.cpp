@@ -1,4 +1,4 @@
-#include "jointtuner/forecast/dry_run.h"
+#include "dry_run.h"
 
 #include <c10/core/Allocator.h>
 

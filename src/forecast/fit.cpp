@@ -81,9 +81,7 @@ Lever smaller_tiles(const backbone::Manifest& manifest, const char* option, int6
     const int64_t factor = manifest.latents.spatial_compression;
     const int64_t now = tile(work) == 0 ? side : std::min(side, tile(work));
     const int64_t latents = now / factor / 2;
-    if (latents < backbone::kSmallestTileLatents ||
-        backbone::tile_step(latents, backbone::AutoencoderOptions{}.tile_overlap) == 0)
-      return std::nullopt;
+    if (latents < backbone::kSmallestTileLatents || backbone::tile_step(latents) == 0) return std::nullopt;
     tile(work) = latents * factor;
     return Step{fmt::format("{}={}", option, latents * factor), "faint seams"};
   };

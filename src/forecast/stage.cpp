@@ -74,7 +74,7 @@ Stage decode(const backbone::Bundle& bundle, const Work& work, c10::Device descr
       bundle, at::kMeta, {.slice_frames = work.sample.decode_slice, .tile_px = work.sample.decode_tile});
   const int64_t weights = run.live() - state;
   std::vector<int64_t> shape = backbone::latents_shape(manifest, sample::video_size(work.sample));
-  shape[2] = backbone::latent_frames(manifest, work.sample.frames);  // without the denoiser's padding
+  shape[2] = backbone::latent_frames(manifest.latents, work.sample.frames);  // without the denoiser's padding
   autoencoder.decode_to_bytes(at::zeros(shape));
   return stage("decode", run, weights, state);
 }

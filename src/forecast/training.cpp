@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/zeros.h>
 
+#include "jointtuner/backbone/video_size.h"
 #include "jointtuner/train/denoise.h"
 
 namespace jointtuner::forecast {
@@ -21,8 +22,8 @@ train::PreparedData largest_items(const backbone::Manifest& manifest, const data
   for (size_t i = 0; i < items.size(); ++i) {
     const int64_t frames = items[i].kind == data::Kind::video ? options.frames : 1;
     const int64_t factor = manifest.latents.spatial_compression;
-    const std::vector<int64_t> shape{(frames - 1) / manifest.latents.temporal_compression + 1,
-                                     manifest.latents.channels, options.height / factor, options.width / factor};
+    const std::vector<int64_t> shape{backbone::latent_frames(manifest.latents, frames), manifest.latents.channels,
+                                     options.height / factor, options.width / factor};
     data.set_posterior({.item = static_cast<int64_t>(i), .flip = false, .clip = 0}, {zeros(shape), zeros(shape)});
   }
   data.set_embedding("", zeros({1, manifest.text.max_length, manifest.text.embedding_width}));
@@ -63,7 +64,7 @@ Stage Training::steps(const std::vector<inject::SegmentMemory>& segment_memory) 
   for (size_t item = 0; item < data_.items().size(); ++item) {
     data::JointBatch batch;
     batch.draws.assign(static_cast<size_t>(work_.train.batch),
-                       data::Draw{.item = static_cast<int64_t>(item), .flip = false, .clip = 0});
+                       data::ItemDraw{.item = static_cast<int64_t>(item), .flip = false, .clip = 0});
     trained_.adapters.zero_gradient();
     step_.run(batch);
     trained_.optimizer->step(trained_.adapters.flat_gradient(), work_.train.learning_rate);

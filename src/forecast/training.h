@@ -4,9 +4,9 @@
 #include <optional>
 #include <vector>
 
+#include "dry_run.h"
 #include "jointtuner/adapter/adapter_set.h"
 #include "jointtuner/diffusion/noise_schedule.h"
-#include "jointtuner/forecast/dry_run.h"
 #include "jointtuner/forecast/stage.h"
 #include "jointtuner/inject/graph_program.h"
 #include "jointtuner/train/optimizer.h"

@@ -205,7 +205,7 @@ at::IValue GraphProgram::Impl::added_value(const AddedInput& input, const adapte
       return how.dropout;
     case InputKind::dropout_seed:
       return how.dropout_seed;
-    case InputKind::groups:
+    case InputKind::pooling_groups:
       return how.pooling == adapter::GatePooling::sample ? batch : int64_t{1};
     case InputKind::segment_run:
       return at::IValue::make_capsule(c10::make_intrusive<SegmentRun>(segment_memory, host));

@@ -35,7 +35,7 @@ std::string join(const std::string& path, const std::string& name) {
 
 c10::TypePtr type_of(InputKind kind) {
   if (kind == InputKind::scale || kind == InputKind::dropout) return c10::FloatType::get();
-  if (kind == InputKind::dropout_seed || kind == InputKind::groups) return c10::IntType::get();
+  if (kind == InputKind::dropout_seed || kind == InputKind::pooling_groups) return c10::IntType::get();
   if (kind == InputKind::segment_run) return c10::CapsuleType::get();
   return c10::TensorType::get();
 }
@@ -126,7 +126,7 @@ class Rewriter {
     inputs.push_back(value(InputKind::up, site));
     inputs.push_back(request_.gated ? value(InputKind::gate, site) : graph.insertConstant(at::IValue()));
     inputs.push_back(value(InputKind::scale, static_cast<size_t>(group_index)));
-    inputs.push_back(value(InputKind::groups));
+    inputs.push_back(value(InputKind::pooling_groups));
     inputs.push_back(value(InputKind::dropout));
     inputs.push_back(value(InputKind::dropout_seed));
     inputs.push_back(graph.insertConstant(static_cast<int64_t>(site)));

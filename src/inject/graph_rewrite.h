@@ -21,7 +21,7 @@ struct Module;
 namespace jointtuner::inject {
 
 /// What the rewriting adds to the inputs of the graph.
-enum class InputKind { down, up, gate, scale, dropout, dropout_seed, groups, segment_run };
+enum class InputKind { down, up, gate, scale, dropout, dropout_seed, pooling_groups, segment_run };
 
 struct AddedInput {
   InputKind kind;

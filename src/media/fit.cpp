@@ -19,8 +19,6 @@ Fit fit_from(std::string_view word) {
   throw UsageError(fmt::format("resize: expected cover or stretch, found '{}'", word));
 }
 
-std::string_view fit_name(Fit fit) { return fit == Fit::cover ? "cover" : "stretch"; }
-
 namespace {
 
 void check_target(Size target) {

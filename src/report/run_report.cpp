@@ -6,12 +6,12 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <sstream>
 #include <vector>
 
 #include "html.h"
 #include "jointtuner/base/atomic_file.h"
 #include "jointtuner/base/error.h"
+#include "jointtuner/base/json_lines.h"
 #include "jointtuner/base/progress.h"
 #include "report_page.h"
 
@@ -43,11 +43,8 @@ Run load_run(const fs::path& folder) {
   Run run{folder, object_of(folder / "config.json"), ordered_json::object(), {}};
   if (fs::exists(folder / "facts.json")) run.facts = object_of(folder / "facts.json");
   if (!fs::exists(folder / "metrics.jsonl")) return run;
-  std::istringstream lines(read_file(folder / "metrics.jsonl"));
-  for (std::string line; std::getline(lines, line);)
-    if (auto json = ordered_json::parse(line, nullptr, false);
-        json.is_object() && json.value("step", ordered_json()).is_number())
-      run.metrics.push_back(std::move(json));
+  for (ordered_json& line : json_lines(folder / "metrics.jsonl"))
+    if (line.value("step", ordered_json()).is_number()) run.metrics.push_back(std::move(line));
   return run;
 }
 
@@ -173,10 +170,8 @@ std::string preview(const fs::path& folder, bool open, Embedder& embedder) {
                                 escaped(digits == std::string::npos ? name : name.substr(digits)));
   if (fs::exists(folder / "samples.jsonl")) {
     out += "<div class=videos>\n";
-    std::istringstream lines(read_file(folder / "samples.jsonl"));
-    for (std::string line; std::getline(lines, line);)
-      if (const auto sample = ordered_json::parse(line, nullptr, false); sample.is_object())
-        out += preview_video(folder, sample, embedder);
+    for (const ordered_json& sample : json_lines(folder / "samples.jsonl"))
+      out += preview_video(folder, sample, embedder);
     out += "</div>\n";
   }
   if (const std::string sheet = embedder.uri(folder / "sheet.png", "image/png"); !sheet.empty())

@@ -4,11 +4,10 @@
 
 #include <fstream>
 
-#include "jointtuner/adapter/options.h"
 #include "jointtuner/adapter/published_list.h"
 #include "jointtuner/base/error.h"
-#include "jointtuner/diffusion/options.h"
 #include "jointtuner/inject/graph_program.h"
+#include "jointtuner/run/adapter_metadata.h"
 
 namespace jointtuner::run {
 namespace {
@@ -69,24 +68,12 @@ AdapterSource published_adapter(const fs::path& path, const std::string& bundle_
   const auto tensors = adapter::load_published_list(path);
   const auto bundle = backbone::Bundle::open(bundle_folder);
   auto adapters = adapter::match_published_list(tensors, backbone_sites(bundle, true), path, at::kCPU);
-  const adapter::AdapterOptions trained;
-  const diffusion::LossOptions loss;
-  const adapter::AdapterMetadata metadata{.rank = adapters.rank(),
-                                          .scale = trained.scale,
-                                          .dropout = trained.dropout,
-                                          .gated = adapters.gated(),
-                                          .gate_pooling = adapter::gate_pooling_from_text(gate_pooling),
-                                          .loss_video = loss.video,
-                                          .loss_video_weight = loss.video_weight,
-                                          .loss_image_weight = loss.image_weight,
-                                          .loss_shift_strength = loss.shift_strength,
-                                          .loss_static_weight = loss.static_weight,
-                                          .loss_video_timestep_shift = loss.video_timestep_shift,
-                                          .loss_image_timestep_shift = loss.image_timestep_shift,
-                                          .family = bundle.manifest().family,
-                                          .denoiser_sha256 = bundle.sha256(bundle.manifest().denoiser.file),
-                                          .step = step_of(path),
-                                          .data_hash = ""};
+  adapter::AdapterOptions trained;
+  trained.rank = adapters.rank();
+  trained.gate = adapters.gated();
+  trained.gate_pooling = gate_pooling;
+  adapter::AdapterMetadata metadata = adapter_metadata(trained, diffusion::LossOptions{}, bundle);
+  metadata.step = step_of(path);
   return {std::move(adapters), metadata};
 }
 

@@ -17,6 +17,7 @@
 #include "jointtuner/inject/graph_program.h"
 #include "jointtuner/run/facts.h"
 #include "jointtuner/run/memory_report.h"
+#include "jointtuner/run/problems.h"
 #include "jointtuner/run/sizes.h"
 #include "jointtuner/sample/settings.h"
 #include "jointtuner/text/tokenizer.h"
@@ -28,11 +29,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class Check {
+class ConfigCheck {
  public:
-  Check(const config::RunConfig& config, Problems& problems) : config_(config), problems_(problems) {}
+  explicit ConfigCheck(const config::RunConfig& config) : config_(config) {}
 
-  std::string report(const std::string& origin) {
+  Json report(const std::string& origin) {
+    report_["ok"] = false;
     attempt([&] { config::validate_for_training(config_, origin); });
     problems_.attempt([&] { parse_device(config_.run.device); });
     look_at_backbone();
@@ -40,15 +42,12 @@ class Check {
     look_at_samples();
     look_at_run();
     look_at_memory();
-    return std::move(text_);
+    report_["problems"] = problems_.found();
+    report_["ok"] = problems_.found().empty();
+    return std::move(report_);
   }
 
  private:
-  template <class... Values>
-  void line(fmt::format_string<Values...> format, Values&&... values) {
-    text_ += fmt::format(format, std::forward<Values>(values)...) + "\n";
-  }
-
   /// What the forecast of memory needs: with a problem here it would only meet that again.
   template <class Look>
   void attempt(Look&& look) {
@@ -60,48 +59,57 @@ class Check {
     problems_.attempt([&] { bundle_.emplace(backbone::open_for_shapes(config_.backbone.bundle)); });
     if (!bundle_) return;
     const backbone::Manifest& m = bundle_->manifest();
-    line("backbone  {} ({}, {}, {} prediction), prefers {}x{}, {} frames at {:g} fps", m.source_name, m.family,
-         c10::getDtypeNames(m.denoiser.dtype).first,
-         diffusion::name(diffusion::parse_prediction_type(m.schedule.prediction_type)), m.preferred.width,
-         m.preferred.height, m.preferred.frames, m.preferred.fps);
-    if (backbone::is_skeleton(bundle_->path()))
-      line("          a skeleton: shapes without weights, to forecast memory; it cannot be trained");
+    const auto prediction = diffusion::parse_prediction_type(m.schedule.prediction_type);
+    report_["backbone"] = {{"name", m.source_name},
+                           {"family", m.family},
+                           {"dtype", c10::getDtypeNames(m.denoiser.dtype).first},
+                           {"prediction", diffusion::name(prediction)},
+                           {"preferred",
+                            {{"width", m.preferred.width},
+                             {"height", m.preferred.height},
+                             {"frames", m.preferred.frames},
+                             {"fps", m.preferred.fps}}},
+                           {"skeleton", backbone::is_skeleton(bundle_->path())}};
     attempt([&] { train::check_sizes(config_.data, m); });
     problems_.attempt([&] { tokenizer_ = backbone::tokenizer(*bundle_); });
     attempt([&] { look_at_sites(); });
   }
 
   void look_at_sites() {
-    const inject::GraphProgram program(*bundle_, at::kCPU, {.gated = config_.adapter.gate});
     const auto& [rank, gate] = std::pair(config_.adapter.rank, config_.adapter.gate);
+    const inject::GraphProgram program(*bundle_, at::kCPU, {.gated = gate});
     adapter::check_trainable_rank(program.sites(), rank);
     const adapter::AdapterSet adapters(program.sites(), rank, gate, at::kCPU);
-    line("adapters  rank {}, {}, {} sites, {} parameters", rank,
-         gate ? "gated by " + config_.adapter.gate_pooling : std::string("plain LoRA"), adapters.size(),
-         grouped(adapters.parameters()));
-    for (const Json& row : site_facts(program.sites(), rank, gate))
-      line("          {:<10} {:>4} sites, {} parameters", row["group"].get<std::string>(), row["sites"].get<int64_t>(),
-           grouped(row["parameters"].get<int64_t>()));
+    report_["adapters"] = {{"rank", rank},
+                           {"gate", gate ? Json(config_.adapter.gate_pooling) : Json()},
+                           {"sites", adapters.size()},
+                           {"parameters", adapters.parameters()},
+                           {"groups", site_facts(program.sites(), rank, gate)}};
   }
 
-  /// "12 of 77 tokens"; more than fit is a problem.
-  std::string tokens(const std::string& what, const std::string& caption) {
-    if (!tokenizer_) return "tokens not counted";
-    int64_t count = 0;
-    if (!problems_.attempt([&] { count = static_cast<int64_t>(tokenizer_->encode(caption).size()); }))
-      return "no tokens";
+  /// Tokens of a text; more than fit, and a text that has none, are problems.
+  Json tokens(const std::string& what, const std::string& text) {
+    if (!tokenizer_) return nullptr;
     const int64_t most = bundle_->manifest().text.max_length;
+    int64_t count = 0;
+    if (!problems_.attempt([&] { count = static_cast<int64_t>(tokenizer_->encode(text).size()); }))
+      return {{"count", nullptr}, {"most", most}};
     if (count > most)
       problems_.add(
-          fmt::format("{}: has {} tokens, the text encoder takes {}; shorten it: \"{}\"", what, count, most, caption));
-    return fmt::format("{} of {} tokens", count, most);
+          fmt::format("{}: has {} tokens, the text encoder takes {}; shorten it: \"{}\"", what, count, most, text));
+    return {{"count", count}, {"most", most}};
   }
 
   void look_at_data() {
-    line("data      {}x{}, {} frames at {:g} fps, resize {}", config_.data.width, config_.data.height,
-         config_.data.frames, config_.data.fps, config_.data.resize);
-    for (const data::SourceOptions& source : config_.data.images) look_at_source(source, data::Kind::image);
-    for (const data::SourceOptions& source : config_.data.videos) look_at_source(source, data::Kind::video);
+    const data::DataOptions& data = config_.data;
+    report_["data"] = {{"width", data.width},
+                       {"height", data.height},
+                       {"frames", data.frames},
+                       {"fps", data.fps},
+                       {"resize", data.resize}};
+    report_["sources"] = Json::array();
+    for (const data::SourceOptions& source : data.images) look_at_source(source, data::Kind::image);
+    for (const data::SourceOptions& source : data.videos) look_at_source(source, data::Kind::video);
   }
 
   /// Each source alone and with its bad files skipped, so that one problem does not hide the next.
@@ -113,62 +121,76 @@ class Check {
     options.on_bad_item = "skip";
     data::Listing listing;
     problems_.attempt([&] { listing = data::list_items(options); });
-    for (const data::Item& item : listing.items) problems_.attempt([&] { look_at_item(item, options); });
-    for (const data::Skipped& skipped : listing.skipped) {
-      const std::string reason = skipped.reason.starts_with(skipped.path.string())
-                                     ? skipped.reason
-                                     : fmt::format("{}: {}", skipped.path.string(), skipped.reason);
-      line("skipped   {}", reason);
+    Json items = Json::array(), skipped = Json::array();
+    for (const data::Item& item : listing.items) problems_.attempt([&] { items.push_back(looked_at(item, options)); });
+    for (const data::Skipped& one : listing.skipped) {
+      const std::string path = one.path.string();
+      const std::string reason = one.reason.starts_with(path) ? one.reason : fmt::format("{}: {}", path, one.reason);
+      skipped.push_back({{"path", path}, {"reason", reason}});
       if (config_.data.on_bad_item == "error") problems_.add(reason);
     }
+    report_["sources"].push_back(
+        {{"kind", kind == data::Kind::video ? "clip" : "picture"}, {"items", items}, {"skipped", skipped}});
   }
 
-  void look_at_item(const data::Item& item, const data::DataOptions& options) {
+  Json looked_at(const data::Item& item, const data::DataOptions& options) {
     const data::ItemUse use = data::use_of(item, options);
-    const bool video = item.kind == data::Kind::video;
-    line("{}   {}", video ? "clip   " : "picture", item.path.string());
-    line("          \"{}\" ({})", item.caption, tokens(item.path.string(), item.caption));
-    line("          {}x{}{}; {}x{} of it at ({}, {}) becomes {}x{}", item.source_size.width_px,
-         item.source_size.height_px, video ? fmt::format(", {:.2f} s", item.duration_s) : "", use.crop.width_px,
-         use.crop.height_px, use.crop.left_px, use.crop.top_px, use.fitted.width_px, use.fitted.height_px);
-    for (const data::ClipUse& clip : use.clips) {
-      if (clip.times_s.empty()) continue;
-      std::string times;
-      for (const double time : clip.times_s) times += fmt::format(" {:.3f}", time);
-      line("          from {:.3f} s, frames at{}", clip.start_s, times);
-    }
+    Json found{{"path", item.path.string()},
+               {"caption", item.caption},
+               {"tokens", tokens(item.path.string(), item.caption)},
+               {"width", item.source_size.width_px},
+               {"height", item.source_size.height_px}};
+    if (item.kind == data::Kind::video) found["duration_s"] = item.duration_s;
+    found["crop"] = {{"width", use.crop.width_px},
+                     {"height", use.crop.height_px},
+                     {"left", use.crop.left_px},
+                     {"top", use.crop.top_px}};
+    found["fitted"] = {{"width", use.fitted.width_px}, {"height", use.fitted.height_px}};
+    found["clips"] = Json::array();
+    for (const data::ClipUse& clip : use.clips)
+      if (!clip.times_s.empty()) found["clips"].push_back({{"start_s", clip.start_s}, {"times_s", clip.times_s}});
+    return found;
   }
 
   void look_at_samples() {
-    for (const std::string& prompt : config_.sample.prompts)
-      line("prompt    \"{}\" ({})", prompt, tokens("sample.prompts", prompt));
-    if (!config_.sample.negative_prompt.empty()) tokens("sample.negative_prompt", config_.sample.negative_prompt);
-    if (!bundle_ || config_.sample.prompts.empty()) return;
+    const sample::SampleOptions& sample = config_.sample;
+    report_["prompts"] = Json::array();
+    for (const std::string& prompt : sample.prompts)
+      report_["prompts"].push_back({{"prompt", prompt}, {"tokens", tokens("sample.prompts", prompt)}});
+    if (!sample.negative_prompt.empty()) tokens("sample.negative_prompt", sample.negative_prompt);
+    if (!bundle_ || sample.prompts.empty()) return;
     attempt([&] {
-      const auto options = sample::resolved(with_sizes(config_.sample, config_.data), bundle_->manifest());
-      line("samples   {} prompts x {} seeds, {}x{}, {} frames, {} {} steps, guidance {:g} ({}){}",
-           options.prompts.size(), options.seeds.size(), options.width, options.height, options.frames, options.steps,
-           options.sampler, options.guidance, options.guidance_schedule,
-           config_.preview.every > 0 ? fmt::format(", previewed every {} steps", config_.preview.every) : "");
+      const auto options = sample::resolved(with_sizes(sample, config_.data), bundle_->manifest());
+      report_["samples"] = {{"prompts", options.prompts.size()},
+                            {"seeds", options.seeds.size()},
+                            {"width", options.width},
+                            {"height", options.height},
+                            {"frames", options.frames},
+                            {"steps", options.steps},
+                            {"sampler", options.sampler},
+                            {"guidance", options.guidance},
+                            {"guidance_schedule", options.guidance_schedule},
+                            {"preview_every", config_.preview.every}};
     });
   }
 
   void look_at_run() {
     const fs::path folder = fs::path(config_.run.output) / config_.run.name;
     const auto checkpoints = train::list_checkpoints(folder / "checkpoints");
-    line("run       {} on {}, {} steps{}", folder.string(), config_.run.device, config_.train.steps,
-         checkpoints.empty()
-             ? ""
-             : fmt::format("; it has checkpoints up to step {}: go on with --resume", checkpoints.rbegin()->first));
+    report_["run"] = {{"folder", folder.string()},
+                      {"device", config_.run.device},
+                      {"steps", config_.train.steps},
+                      {"last_checkpoint", checkpoints.empty() ? Json() : Json(checkpoints.rbegin()->first)}};
   }
 
   void look_at_memory() {
-    if (bundle_ && can_forecast_) problems_.attempt([&] { text_ += memory_report(config_, *bundle_, problems_); });
+    if (!bundle_ || !can_forecast_) return;
+    problems_.attempt([&] { report_["memory"] = memory_report(config_, *bundle_, problems_); });
   }
 
   const config::RunConfig& config_;
-  Problems& problems_;
-  std::string text_;
+  Problems problems_;
+  Json report_;
   bool can_forecast_ = true;
   std::optional<backbone::Bundle> bundle_;
   std::unique_ptr<text::Tokenizer> tokenizer_;
@@ -176,8 +198,8 @@ class Check {
 
 }  // namespace
 
-std::string check_report(const config::RunConfig& config, const std::string& origin, Problems& problems) {
-  return Check(config, problems).report(origin);
+Json check_report(const config::RunConfig& config, const std::string& origin) {
+  return ConfigCheck(config).report(origin);
 }
 
 }  // namespace jointtuner::run

@@ -102,12 +102,7 @@ Json adapter_of(const fs::path& path) {
       m.gated ? "yes, pooled by " + adapter::gate_pooling_text(m.gate_pooling) : std::string("no (plain LoRA)");
   out["scale"] = m.scale;
   out["dropout"] = m.dropout;
-  out["loss"] = fmt::format("clips {} x {:g}, pictures x {:g}, shift strength {:g}", m.loss_video, m.loss_video_weight,
-                            m.loss_image_weight, m.loss_shift_strength);
-  if (m.loss_video == "static_weighted") out["static_weight"] = m.loss_static_weight;
-  if (m.loss_video_timestep_shift != 1 || m.loss_image_timestep_shift != 1)
-    out["timestep_shift"] =
-        fmt::format("clips {:g}, pictures {:g}", m.loss_video_timestep_shift, m.loss_image_timestep_shift);
+  out["trained with"] = m.trained_with;
   out["denoiser_sha256"] = m.denoiser_sha256;
   out["data_hash"] = m.data_hash;
   return out;

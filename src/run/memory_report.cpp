@@ -45,21 +45,20 @@ int64_t free_memory(const config::RunConfig& config, c10::Device device) {
 
 std::string needs(const Stage& stage, c10::Device device) { return bytes_text(forecast::required(stage, device)); }
 
-std::string table(const std::vector<Stage>& stages, c10::Device device) {
-  const auto row = [](const auto&... cells) {
-    return fmt::format("{:<10}{:<15}{:>12}{:>12}{:>13}{:>12}{:>12}\n", cells...);
-  };
-  std::string text = row("memory", device.is_cuda() ? "on a card" : "on the CPU", "weights", "adapters", "activations",
-                         "peak", "needs");
-  for (const Stage& stage : stages)
-    text += row("", stage.name, bytes_text(stage.weights), bytes_text(stage.adapters), bytes_text(stage.activations),
-                bytes_text(stage.peak()), needs(stage, device));
-  if (device.is_cuda())
-    text +=
-        fmt::format("          needs: the peak in blocks, {} for cuBLAS and {} for cuDNN; the context takes {} more\n",
-                    bytes_text(forecast::kCublasWorkspace), bytes_text(forecast::kCudnnWorkspace),
-                    bytes_text(forecast::kCudaContext));
-  return text;
+Json stage_json(const Stage& stage, c10::Device device) {
+  return {{"name", stage.name},         {"weights", stage.weights},
+          {"adapters", stage.adapters}, {"activations", stage.activations},
+          {"peak", stage.peak()},       {"needs", forecast::required(stage, device)}};
+}
+
+Json changes_json(const std::vector<forecast::Change>& changes, c10::Device device) {
+  Json rows = Json::array();
+  for (const forecast::Change& change : changes)
+    rows.push_back({{"settings", change.settings},
+                    {"needs", forecast::required(change.stage, device)},
+                    {"fits", change.fits},
+                    {"cost", change.cost}});
+  return rows;
 }
 
 /// "12 of 42 recomputed, 30 kept"
@@ -88,49 +87,79 @@ std::string shortage(const Stage& stage, int64_t free, const std::vector<forecas
                      c10::Device device) {
   const std::string text =
       fmt::format("{} needs {}, and {} are free: ", stage.name, needs(stage, device), bytes_text(free));
-  if (changes.empty()) return text + "no setting lowers that; take a larger card or a smaller backbone";
+  if (changes.empty()) return text + "no setting lowers that; take a larger GPU or a smaller backbone";
   return text + fmt::format("set {}, with which it needs {}{}", settings_of(changes),
                             needs(changes.back().stage, device),
                             changes.back().fits ? "" : "; for less take a smaller size");
 }
 
-std::string changes_text(const std::vector<forecast::Change>& changes, c10::Device device) {
-  std::string text;
-  for (const forecast::Change& change : changes)
-    text += fmt::format("            with {}: {}{} ({})\n", change.settings, needs(change.stage, device),
-                        change.fits ? ", fits" : "", change.cost);
-  return text;
-}
+std::string bytes_at(const Json& object, const char* key) { return bytes_text(object.at(key).get<int64_t>()); }
+std::string text_at(const Json& object, const char* key) { return object.at(key).get<std::string>(); }
 
 }  // namespace
 
-std::string memory_report(const config::RunConfig& config, const backbone::Bundle& bundle, Problems& problems) {
+Json memory_report(const config::RunConfig& config, const backbone::Bundle& bundle, Problems& problems) {
   const c10::Device device = config.run.device == "cpu" ? at::kCPU : at::kCUDA;
   const bool stated = !config.run.memory.empty();
   forecast::Work work = forecast_work(config, bundle.manifest());
-  std::string text;
+  Json report{{"on", device.is_cuda() ? "GPU" : "CPU"}, {"limit", stated ? Json(config.run.memory) : Json()}};
   if (chooses_segments(config) && stated) {
     work.segment_memory = forecast::segments_to_fit(bundle, work, free_memory(config, device), device).memory;
-    text = fmt::format("segments  {}\n", choice_text(work.segment_memory));
+    report["segments"] = choice_text(work.segment_memory);
   } else if (chooses_segments(config)) {
-    text = "segments  chosen when the run starts, by what is free; all recomputed in this forecast\n";
+    report["segments"] = "chosen when the run starts, by what is free; all recomputed in this forecast";
   }
   const std::vector<Stage> stages{forecast::encode_text(bundle, device), forecast::encode_latents(bundle, work, device),
                                   forecast::train(bundle, work, device), forecast::preview(bundle, work, device),
                                   forecast::decode(bundle, work, device)};
-  text += table(stages, device);
-  if (!stated) return text;
-  const int64_t free = free_memory(config, device);
-  bool all_fit = true;
+  const int64_t free = stated ? free_memory(config, device) : 0;
+  report["stages"] = Json::array();
   for (const Stage& stage : stages) {
-    if (forecast::required(stage, device) <= free) continue;
-    all_fit = false;
+    Json& row = report["stages"].emplace_back(stage_json(stage, device));
+    if (!stated) continue;
+    row["fits"] = forecast::required(stage, device) <= free;
+    row["changes"] = Json::array();
+    if (row["fits"].get<bool>()) continue;
     const auto changes = forecast::changes_to_fit(bundle, work, stage.name, free, device);
-    text += fmt::format("          {} does not fit into {}\n", stage.name, config.run.memory) +
-            changes_text(changes, device);
+    row["changes"] = changes_json(changes, device);
     problems.add(shortage(stage, free, changes, device));
   }
-  if (all_fit) text += fmt::format("          every stage fits into {}\n", config.run.memory);
+  if (device.is_cuda())
+    report["allowances"] = {{"cublas", forecast::kCublasWorkspace},
+                            {"cudnn", forecast::kCudnnWorkspace},
+                            {"context", forecast::kCudaContext}};
+  return report;
+}
+
+std::string memory_text(const Json& report) {
+  const auto row = [](const auto&... cells) {
+    return fmt::format("{:<10}{:<15}{:>12}{:>12}{:>13}{:>12}{:>12}\n", cells...);
+  };
+  std::string text;
+  if (report.contains("segments")) text += fmt::format("segments  {}\n", text_at(report, "segments"));
+  text += row("memory", text_at(report, "on") == "GPU" ? "on a GPU" : "on the CPU", "weights", "adapters",
+              "activations", "peak", "needs");
+  for (const Json& stage : report.at("stages"))
+    text += row("", text_at(stage, "name"), bytes_at(stage, "weights"), bytes_at(stage, "adapters"),
+                bytes_at(stage, "activations"), bytes_at(stage, "peak"), bytes_at(stage, "needs"));
+  if (report.contains("allowances")) {
+    const Json& allowed = report.at("allowances");
+    text +=
+        fmt::format("          needs: the peak in blocks, {} for cuBLAS and {} for cuDNN; the context takes {} more\n",
+                    bytes_at(allowed, "cublas"), bytes_at(allowed, "cudnn"), bytes_at(allowed, "context"));
+  }
+  if (report.at("limit").is_null()) return text;
+  const std::string limit = text_at(report, "limit");
+  bool all_fit = true;
+  for (const Json& stage : report.at("stages")) {
+    if (stage.at("fits").get<bool>()) continue;
+    all_fit = false;
+    text += fmt::format("          {} does not fit into {}\n", text_at(stage, "name"), limit);
+    for (const Json& change : stage.at("changes"))
+      text += fmt::format("            with {}: {}{} ({})\n", text_at(change, "settings"), bytes_at(change, "needs"),
+                          change.at("fits").get<bool>() ? ", fits" : "", text_at(change, "cost"));
+  }
+  if (all_fit) text += fmt::format("          every stage fits into {}\n", limit);
   return text;
 }
 

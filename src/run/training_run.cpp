@@ -9,6 +9,7 @@
 #include "jointtuner/diffusion/noise_schedule.h"
 #include "jointtuner/inject/graph_program.h"
 #include "jointtuner/report/run_report.h"
+#include "jointtuner/run/adapter_metadata.h"
 #include "jointtuner/run/facts.h"
 #include "jointtuner/run/memory_report.h"
 #include "jointtuner/run/sizes.h"
@@ -20,26 +21,6 @@ namespace jointtuner::run {
 namespace {
 
 namespace fs = std::filesystem;
-
-adapter::AdapterMetadata adapter_metadata(const config::RunConfig& config, const backbone::Bundle& bundle,
-                                          const train::RunIdentity& identity) {
-  return {.rank = config.adapter.rank,
-          .scale = config.adapter.scale,
-          .dropout = config.adapter.dropout,
-          .gated = config.adapter.gate,
-          .gate_pooling = adapter::gate_pooling_from_text(config.adapter.gate_pooling),
-          .loss_video = config.loss.video,
-          .loss_video_weight = config.loss.video_weight,
-          .loss_image_weight = config.loss.image_weight,
-          .loss_shift_strength = config.loss.shift_strength,
-          .loss_static_weight = config.loss.static_weight,
-          .loss_video_timestep_shift = config.loss.video_timestep_shift,
-          .loss_image_timestep_shift = config.loss.image_timestep_shift,
-          .family = bundle.manifest().family,
-          .denoiser_sha256 = identity.denoiser_sha256,
-          .step = 0,
-          .data_hash = identity.data_hash};
-}
 
 void write_facts(const fs::path& folder, const config::RunConfig& config, const backbone::Bundle& bundle,
                  const data::Listing& listing, const adapter::AdapterSet& adapters) {
@@ -111,7 +92,8 @@ fs::path train_run(const config::RunConfig& config, c10::Device device, bool res
                                   .frames_multiple = manifest.denoiser.frames_multiple,
                                   .device = device,
                                   .loss = config.loss});
-  const adapter::AdapterMetadata metadata = adapter_metadata(config, bundle, identity);
+  adapter::AdapterMetadata metadata = adapter_metadata(config.adapter, config.loss, bundle);
+  metadata.data_hash = identity.data_hash;
   train::Preview preview;
   if (previews)
     preview = [&](int64_t at, const adapter::AdapterSet& now) { return previews->make(program, now, metadata, at); };

@@ -23,8 +23,8 @@ Tensor predicted(const Denoiser& denoiser, const Tensor& latents, int64_t timest
 }
 
 /// One call of the program a step: a batch of two with guidance, of one without.
-diffusion::Denoise guided(const Denoiser& denoiser, const DenoiseInputs& inputs, double guidance,
-                          const inject::AdapterRun& how) {
+diffusion::SamplerDenoise guided(const Denoiser& denoiser, const DenoiseInputs& inputs, double guidance,
+                                 const inject::AdapterRun& how) {
   if (!diffusion::needs_unconditional(guidance))
     return [&denoiser, how, prompt = on_device(inputs.prompt, denoiser.device)](const Tensor& latents, int64_t t) {
       return diffusion::DenoiserOutput{{}, predicted(denoiser, latents, t, prompt, how)};

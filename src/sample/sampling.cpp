@@ -13,6 +13,7 @@
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/interrupt.h"
 #include "jointtuner/base/log.h"
+#include "jointtuner/base/pixels.h"
 #include "jointtuner/base/progress.h"
 #include "jointtuner/base/safetensors.h"
 #include "jointtuner/base/sha256.h"
@@ -98,9 +99,8 @@ void Sampling::encode_prior() {
                                    .size = media::Size{options_.height, options_.width},
                                    .fit = media::Fit::cover};
   const Tensor frames = media::read_clip(options_.noise_prior_video, request);  // [F,H,W,3]
-  const Tensor pixels = frames.permute({0, 3, 1, 2}).to(at::kFloat).div(127.5).sub(1).contiguous();
   const backbone::Autoencoder autoencoder(*bundle_, device_, {.slice_frames = options_.decode_slice, .tile_px = 0});
-  const Tensor mean = autoencoder.encode(pixels).mean;  // [F,C,h,w]
+  const Tensor mean = autoencoder.encode(to_pixels(frames)).mean;  // [F,C,h,w]
   const Tensor latents = mean.permute({1, 0, 2, 3}).unsqueeze(0).mul(bundle_->manifest().latents.scaling_factor);
   prior_latents_ = backbone::padded_frames(latents, bundle_->manifest().denoiser.frames_multiple).contiguous();
   prior_sha256_ = sha256_file(options_.noise_prior_video);
@@ -179,7 +179,7 @@ std::vector<Video> Sampling::denoise(const inject::GraphProgram& program, const 
               stop_if_interrupted("sampling", videos.size(), folder);
               progress.update(done * options_.steps + step, fmt::format("video {} of {}", done + 1, total));
             });
-        const int64_t frames = backbone::latent_frames(bundle_->manifest(), options_.frames);
+        const int64_t frames = backbone::latent_frames(bundle_->manifest().latents, options_.frames);
         save_latents(path, {backbone::without_padding(latents, frames).contiguous(), video.settings});
       }
       videos.push_back(std::move(video));

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "jointtuner/base/error.h"
+#include "jointtuner/base/rules.h"
 
 namespace jointtuner::sample {
 namespace {
@@ -51,11 +52,7 @@ SampleOptions resolved(SampleOptions options, const Manifest& manifest) {
   if (options.steps > manifest.schedule.train_timesteps)
     throw UsageError(fmt::format("steps {}: the backbone was trained with {} timesteps; use at most so many",
                                  options.steps, manifest.schedule.train_timesteps));
-  if (options.eta != 0 && options.sampler != "ddim")
-    throw UsageError(fmt::format("eta {}: only the sampler ddim takes it, not {}", options.eta, options.sampler));
-  if (options.noise_prior_strength > 0 && options.noise_prior_video.empty())
-    throw UsageError(fmt::format("noise_prior_strength {:g}: needs a video to mix in; name it with noise_prior_video",
-                                 options.noise_prior_strength));
+  check_rules(options, "sample.");
   check_group_scale("spatial", options.spatial_scale, manifest);
   check_group_scale("temporal", options.temporal_scale, manifest);
   return options;

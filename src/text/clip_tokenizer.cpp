@@ -148,7 +148,7 @@ class PieceMerger {
 
 ClipTokenizer::ClipTokenizer(const std::filesystem::path& vocab, const std::filesystem::path& merges,
                              const ClipTokenizerOptions& options)
-    : Tokenizer({options.max_length, options.eos_id, options.pad_id}), options_(options) {
+    : Tokenizer({options.max_length, options.pad_id}), options_(options) {
   if (options_.max_length < 2)
     throw Error(
         fmt::format("the tokenizer's max_length is {}: expected at least 2, for the tokens before and after a prompt",

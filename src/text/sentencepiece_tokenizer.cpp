@@ -90,7 +90,7 @@ struct SentencePieceTokenizer::Impl {
 
 SentencePieceTokenizer::SentencePieceTokenizer(const std::filesystem::path& model,
                                                const SentencePieceTokenizerOptions& options)
-    : Tokenizer({options.max_length, options.eos_id, options.pad_id}) {
+    : Tokenizer({options.max_length, options.pad_id}) {
   if (options.max_length < 1)
     throw Error(fmt::format("the tokenizer's max_length is {}: expected at least 1, for the token after a prompt",
                             options.max_length));

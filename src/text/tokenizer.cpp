@@ -20,19 +20,14 @@ std::string shown(std::string_view text) {
 
 }  // namespace
 
-std::vector<int64_t> Tokenizer::padded(std::string_view prompt, Overflow overflow) const {
+std::vector<int64_t> Tokenizer::padded(std::string_view prompt) const {
   std::vector<int64_t> ids = encode(prompt);
   const auto limit = static_cast<size_t>(framing_.max_length);
-  if (ids.size() > limit) {
-    if (overflow == Overflow::error)
-      throw Error(
-          fmt::format("the prompt has {} tokens and the text encoder takes {} (both counted with what is put "
-                      "before and after a prompt); what does not fit begins with \"{}\": shorten the prompt, "
-                      "or ask for truncation",
-                      ids.size(), limit, shown(decode({ids.begin() + framing_.max_length - 1, ids.end() - 1}))));
-    ids.resize(limit);
-    ids.back() = framing_.eos_id;
-  }
+  if (ids.size() > limit)
+    throw Error(
+        fmt::format("the prompt has {} tokens and the text encoder takes {} (both counted with what is put before and "
+                    "after a prompt); what does not fit begins with \"{}\": shorten the prompt",
+                    ids.size(), limit, shown(decode({ids.begin() + framing_.max_length - 1, ids.end() - 1}))));
   ids.resize(limit, framing_.pad_id);
   return ids;
 }

@@ -1,4 +1,4 @@
-#include "jointtuner/train/event_file.h"
+#include "event_file.h"
 
 #include <fmt/format.h>
 #include <unistd.h>

@@ -1,4 +1,4 @@
-#include "jointtuner/train/learning_rate.h"
+#include "learning_rate.h"
 
 #include <fmt/format.h>
 
@@ -6,16 +6,14 @@
 #include <numbers>
 
 #include "jointtuner/base/error.h"
+#include "jointtuner/base/rules.h"
 
 namespace jointtuner::train {
 
 double learning_rate(const TrainOptions& options, int64_t step) {
+  check_rules(options, "train.");
   const int64_t total = options.steps;
   const int64_t warmup = options.warmup_steps;
-  if (warmup > total)
-    throw UsageError(
-        fmt::format("train.warmup_steps: {} is more than train.steps = {}; warm up over fewer steps or train longer",
-                    warmup, total));
   if (step < warmup) return options.learning_rate * static_cast<double>(step) / static_cast<double>(warmup);
   if (options.learning_rate_schedule == "constant") return options.learning_rate;
   const double falling = std::max<double>(1, static_cast<double>(total - warmup));

@@ -1,4 +1,4 @@
-#include "jointtuner/train/metrics.h"
+#include "metrics.h"
 
 #include <c10/core/CachingDeviceAllocator.h>
 #include <fmt/format.h>

@@ -28,8 +28,6 @@ void AdamW::step(const Tensor& gradient, double learning_rate) {
                     weight_decay_, epsilon_, /*amsgrad=*/false, /*maximize=*/false);
 }
 
-int64_t AdamW::steps_taken() const { return step_.item().toLong(); }
-
 Safetensors AdamW::state() const {
   return {{{"exp_avg", exp_avg_}, {"exp_avg_sq", exp_avg_sq_}, {"step", step_}},
           {{"format", "jointtuner-adamw"}, {"version", "1"}}};

@@ -12,10 +12,10 @@
 #include "jointtuner/backbone/video_size.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/interrupt.h"
+#include "jointtuner/base/pixels.h"
 #include "jointtuner/base/progress.h"
 #include "jointtuner/base/sha256.h"
 #include "jointtuner/data/cache.h"
-#include "jointtuner/data/pixels.h"
 
 namespace jointtuner::train {
 
@@ -27,7 +27,7 @@ using backbone::Manifest;
 std::string device_kind(at::Device device) { return c10::DeviceTypeName(device.type(), /*lower_case=*/true); }
 
 /// Everything of the bundle that shapes an embedding: weights, tokenizer files, and how tokens are laid out.
-data::Encoder text_encoder_identity(const Bundle& bundle, at::Device device) {
+data::EncoderIdentity text_encoder_identity(const Bundle& bundle, at::Device device) {
   const backbone::TextManifest& text = bundle.manifest().text;
   std::string parts = fmt::format("{} {} {}", bundle.sha256(text.file), text.max_length, text.attention_mask);
   for (const std::string& file : backbone::tokenizer_files(text)) parts += " " + bundle.sha256(file);
@@ -42,7 +42,7 @@ data::Encoder text_encoder_identity(const Bundle& bundle, at::Device device) {
   return {sha256_hex(parts), c10::toString(text.dtype), device_kind(device)};
 }
 
-data::Encoder autoencoder_identity(const Bundle& bundle, at::Device device) {
+data::EncoderIdentity autoencoder_identity(const Bundle& bundle, at::Device device) {
   const backbone::AutoencoderManifest& autoencoder = bundle.manifest().autoencoder;
   return {bundle.sha256(autoencoder.file), c10::toString(autoencoder.dtype), device_kind(device)};
 }
@@ -87,19 +87,19 @@ void encode_captions(PreparedData& prepared, const data::DataOptions& options, c
 
 void encode_items(PreparedData& prepared, const data::DataOptions& options, const Bundle& bundle, at::Device device) {
   const data::LatentCache cache(options, autoencoder_identity(bundle, device));
-  const std::vector<data::Draw> draws = data::all_draws(prepared.items(), options.image_flip);
+  const std::vector<data::ItemDraw> draws = data::all_draws(prepared.items(), options.image_flip);
   const auto missing = std::count_if(draws.begin(), draws.end(),
-                                     [&](const data::Draw& draw) { return !cache.has(prepared.item(draw), draw); });
+                                     [&](const data::ItemDraw& draw) { return !cache.has(prepared.item(draw), draw); });
   Encoding encoding("pictures and clips", missing);
   std::optional<backbone::Autoencoder> autoencoder;
-  for (const data::Draw& draw : draws)
+  for (const data::ItemDraw& draw : draws)
     prepared.set_posterior(draw, cache.get_or_make(prepared.item(draw), draw, [&](const Tensor& frames) {
       encoding.began();
       if (!autoencoder)
         autoencoder.emplace(bundle, device, backbone::AutoencoderOptions{.encode_tile_px = options.encode_tile});
-      const backbone::Posterior posterior = autoencoder->encode(data::to_pixels(frames));
+      Posterior posterior = autoencoder->encode(to_pixels(frames));
       encoding.done();
-      return data::Posterior{posterior.mean, posterior.std};
+      return posterior;
     }));
 }
 

@@ -9,11 +9,11 @@ namespace jointtuner::train {
 
 namespace {
 
-std::tuple<int64_t, bool, int64_t> key(const data::Draw& draw) { return {draw.item, draw.flip, draw.clip}; }
+std::tuple<int64_t, bool, int64_t> key(const data::ItemDraw& draw) { return {draw.item, draw.flip, draw.clip}; }
 
 }  // namespace
 
-void PreparedData::set_posterior(const data::Draw& draw, data::Posterior posterior) {
+void PreparedData::set_posterior(const data::ItemDraw& draw, Posterior posterior) {
   const std::string what = item(draw).path.string() + ": posterior";
   check_shape(posterior.mean, {-1, -1, -1, -1}, what);
   if (posterior.std.sizes() != posterior.mean.sizes())
@@ -27,7 +27,7 @@ void PreparedData::set_embedding(const std::string& caption, Tensor embedding) {
   embeddings_[caption] = std::move(embedding);
 }
 
-const data::Posterior& PreparedData::posterior(const data::Draw& draw) const {
+const Posterior& PreparedData::posterior(const data::ItemDraw& draw) const {
   const auto found = posteriors_.find(key(draw));
   if (found == posteriors_.end())
     throw Error(fmt::format("{}: no posterior was prepared for flip {}, clip {}", item(draw).path.string(), draw.flip,
@@ -35,7 +35,7 @@ const data::Posterior& PreparedData::posterior(const data::Draw& draw) const {
   return found->second;
 }
 
-const Tensor& PreparedData::embedding(const data::Draw& draw) const {
+const Tensor& PreparedData::embedding(const data::ItemDraw& draw) const {
   const auto found = embeddings_.find(item(draw).caption);
   if (found == embeddings_.end())
     throw Error(fmt::format("{}: no prompt embedding was prepared for its caption '{}'", item(draw).path.string(),

@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "jointtuner/base/retired_options.h"
 #include "jointtuner/train/checkpoint.h"
 
 namespace jointtuner::train {
@@ -52,7 +53,10 @@ void flatten(const json& value, const std::string& path, std::map<std::string, j
 std::map<std::string, json> shaping_settings(const std::string& config_json) {
   std::map<std::string, json> leaves;
   flatten(json::parse(config_json), "", leaves);
-  std::erase_if(leaves, [](const auto& leaf) { return is_free(leaf.first); });
+  std::erase_if(leaves, [](const auto& leaf) {
+    const RetiredOption* gone = retired_option(leaf.first);
+    return is_free(leaf.first) || (gone != nullptr && leaf.second == json::parse(gone->neutral));
+  });
   const auto schedule = leaves.find("train.learning_rate_schedule");
   if (schedule != leaves.end() && schedule->second == "constant")
     leaves.erase("train.steps");  // no step depends on how many follow

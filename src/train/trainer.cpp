@@ -10,11 +10,13 @@
 #include <fstream>
 #include <sstream>
 
+#include "event_file.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/interrupt.h"
 #include "jointtuner/base/log.h"
 #include "jointtuner/base/progress.h"
-#include "jointtuner/train/learning_rate.h"
+#include "learning_rate.h"
+#include "metrics.h"
 
 namespace jointtuner::train {
 
@@ -93,10 +95,12 @@ Trainer::Trainer(TrainerParts parts, TrainerOptions options, Preview preview)
       loss_scaler_(options_.loss_scaling),
       step_(restore()),
       saved_step_(step_),
-      metrics_(parts.folder.metrics(), step_),
-      events_(parts.folder.path(), step_ + 1) {
+      metrics_(std::make_unique<MetricsFile>(parts.folder.metrics(), step_)),
+      events_(std::make_unique<EventFile>(parts.folder.path(), step_ + 1)) {
   parts_.adapters.set_requires_grad(true);
 }
+
+Trainer::~Trainer() = default;
 
 int64_t Trainer::restore() {
   const int64_t done = parts_.folder.first_step();
@@ -179,7 +183,7 @@ void Trainer::read_numbers(const std::vector<RunningStep>& micro_steps, const Te
   metrics.gradient_norm = numbers[0].item().toDouble();
   const auto count = static_cast<double>(micro_steps.size());
   for (size_t k = 0; k < micro_steps.size(); ++k) {
-    const StepResult result = micro_steps[k].result(numbers[k + 1]);
+    const TrainingStepResult result = micro_steps[k].result(numbers[k + 1]);
     metrics.loss += result.loss / count;
     if (result.mean_gate) metrics.mean_gate = metrics.mean_gate.value_or(0) + *result.mean_gate / count;
     metrics.items.insert(metrics.items.end(), result.items.begin(), result.items.end());
@@ -189,8 +193,8 @@ void Trainer::read_numbers(const std::vector<RunningStep>& micro_steps, const Te
 }
 
 void Trainer::report(const StepMetrics& metrics) {
-  metrics_.append(metrics_line(metrics, parts_.data.items()));
-  events_.add_scalars(metrics.step, event_scalars(metrics));
+  metrics_->append(metrics_line(metrics, parts_.data.items()));
+  events_->add_scalars(metrics.step, event_scalars(metrics));
   if (metrics.skipped)
     log_info(fmt::format("step {}: skipped, the gradient overflowed at a loss scale of {}", metrics.step,
                          metrics.loss_scale));
@@ -198,7 +202,7 @@ void Trainer::report(const StepMetrics& metrics) {
 
 void Trainer::save_checkpoint() {
   if (saved_step_ == step_) return;
-  metrics_.sync();
+  metrics_->sync();
   const int64_t next_micro_step = step_ * options_.train.accumulation;
   CheckpointState state;
   state.step = step_;
@@ -213,7 +217,7 @@ void Trainer::make_preview() {
   if (!preview_) return;
   try {
     for (const std::filesystem::path& png : preview_(step_, parts_.adapters))
-      events_.add_image(step_, "preview/" + png.stem().string(), png);
+      events_->add_image(step_, "preview/" + png.stem().string(), png);
   } catch (...) {
     save_checkpoint();  // a preview that fails, or Ctrl-C in it, costs no step
     throw;

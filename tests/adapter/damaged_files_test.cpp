@@ -6,11 +6,11 @@
 #include <random>
 
 #include "jointtuner/adapter/adapter_file.h"
-#include "jointtuner/adapter/pickle_list.h"
 #include "jointtuner/adapter/published_list.h"
 #include "jointtuner/base/atomic_file.h"
 #include "jointtuner/base/error.h"
 #include "list_tensors.h"
+#include "src/adapter/pickle_list.h"
 #include "support/temporary_folder.h"
 
 namespace jointtuner::adapter {

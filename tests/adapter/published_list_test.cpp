@@ -7,9 +7,9 @@
 #include <fstream>
 #include <memory>
 
-#include "jointtuner/adapter/pickle_list.h"
 #include "jointtuner/base/atomic_file.h"
 #include "list_tensors.h"
+#include "src/adapter/pickle_list.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 

@@ -116,7 +116,7 @@ TEST_F(AutoencoderTest, WrongSizesAreRefused) {
   EXPECT_ERROR(autoencoder.decode(at::zeros({1, 3, 1, 8, 8})), Error, "latents [B,C,F,h,w]");
   EXPECT_ERROR(autoencoder.decode(at::zeros({1, 4, 0, 8, 8})), Error, "empty");
   EXPECT_ERROR(make({.slice_frames = 0}), Error, "slice_frames");
-  EXPECT_ERROR(make({.tile_px = 4, .tile_overlap = 0.25}), Error, "tile_px 4 is 2 latents", "larger tiles");
+  EXPECT_ERROR(make({.tile_px = 4}), Error, "tile_px 4 is 2 latents", "larger tiles");
   EXPECT_ERROR(make({.encode_tile_px = 4}), Error, "encode_tile_px 4", "larger tiles");
 }
 

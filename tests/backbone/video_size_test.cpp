@@ -68,7 +68,8 @@ TEST(VideoSize, LatentsAndTheirPadding) {
   padded.denoiser.frames_multiple = 2;
   EXPECT_EQ(latents_shape(padded, {49, 480, 720}), (Sizes{1, 16, 14, 60, 90}));
   EXPECT_EQ(latents_shape(padded, {1, 480, 720}), (Sizes{1, 16, 2, 60, 90}));
-  EXPECT_EQ(latent_frames(padded, 49), 13);
+  EXPECT_EQ(latent_frames(padded.latents, 49), 13);
+  EXPECT_EQ(video_frames(padded.latents, 13), 49);
 }
 
 TEST(VideoSize, PaddingRepeatsTheFirstFrameInFrontAndComesOffAgain) {

@@ -47,7 +47,7 @@ TEST(Progress, DurationsReadAsClocks) {
 TEST(Device, TextsBecomeDevicesOrUsageErrors) {
   EXPECT_EQ(parse_device("cpu"), c10::Device(c10::kCPU));
   EXPECT_ERROR(parse_device("gpu"), UsageError, "'gpu'", "auto, cpu, cuda or cuda:N");
-  EXPECT_ERROR(parse_device("cuda:x"), UsageError, "card number");
+  EXPECT_ERROR(parse_device("cuda:x"), UsageError, "'cuda:x'", "cuda:N");
   EXPECT_ERROR(parse_device("cuda:4096"), UsageError, "cuda:4096");
 }
 

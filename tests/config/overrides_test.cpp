@@ -1,4 +1,4 @@
-#include "jointtuner/config/overrides.h"
+#include "src/config/overrides.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

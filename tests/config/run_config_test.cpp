@@ -10,6 +10,7 @@
 
 #include "jointtuner/base/atomic_file.h"
 #include "jointtuner/base/error.h"
+#include "support/temporary_folder.h"
 
 namespace jointtuner::config {
 namespace {
@@ -147,11 +148,10 @@ TEST(RunConfig, ValuesOutOfRangeSayWhatIsAllowed) {
             "run.json: adapter.dropout: expected a number from 0 to 0.99, found 1.0");
   EXPECT_EQ(message_of(R"({"sample": {"seeds": [1, -3]}})"),
             "run.json: sample.seeds.1: expected a number from 0 to 9007199254740992, found -3");
-  EXPECT_EQ(
-      message_of(R"({"loss": {"video": "aiit"}})"),
-      "run.json: loss.video: expected one of ait, diffusion, static_weighted; found \"aiit\"; did you mean \"ait\"?");
+  EXPECT_EQ(message_of(R"({"loss": {"video": "aiit"}})"),
+            "run.json: loss.video: expected one of ait, diffusion; found \"aiit\"; did you mean \"ait\"?");
   EXPECT_EQ(message_of(R"({"loss": {"video": "x"}})"),
-            "run.json: loss.video: expected one of ait, diffusion, static_weighted; found \"x\"");
+            "run.json: loss.video: expected one of ait, diffusion; found \"x\"");
   EXPECT_EQ(message_of(R"({"sample": {"gate_pooling": "all"}})"),
             "run.json: sample.gate_pooling: expected one of \"\", sample, batch; found \"all\"");
 }
@@ -202,6 +202,25 @@ TEST(RunConfig, SchemaFileEqualsTheGeneratedSchema) {
   EXPECT_EQ(read_file(path), run_config_schema()) << "after a change of options: JOINTTUNER_WRITE_SCHEMA=1 config_test";
 }
 
+TEST(RunConfig, OptionsThatAreGoneArePassedOverWhereTheyChangedNothing) {
+  for (const char* neutral : {"0", "0.0"})
+    EXPECT_EQ(message_of(fmt::format(R"({{"loss": {{"video": "ait", "static_weight": {}}}}})", neutral)), "accepted");
+  EXPECT_THAT(
+      message_of(R"({"loss": {"static_weight": 0.25}})"),
+      StartsWith("run.json: loss.static_weight: 0.25 is gone, expected 0 or nothing: the loss static_weighted"));
+  EXPECT_THAT(
+      message_of("{}", {"loss.video=static_weighted"}),
+      StartsWith("run.json with --set loss.video=static_weighted: loss.video: static_weighted is gone: the loss"));
+  EXPECT_THAT(message_of(R"({"train": {"static_weight": 0}})"), HasSubstr("unknown key"));
+}
+
+TEST(RunConfig, OptionsThatAreGoneDoNotMatterOnceTheRunIsMade) {
+  const testing::TemporaryFolder folder;
+  write_atomically(folder / "config.json", R"({"loss": {"video": "static_weighted", "static_weight": 0.3}})");
+  EXPECT_EQ(load_past_run_config(folder / "config.json").loss.video, "ait");
+  EXPECT_THROW(load_run_config(folder / "config.json"), UsageError);
+}
+
 TEST(RunConfig, SchemaStatesTypesDefaultsAndLimits) {
   const auto schema = nlohmann::json::parse(run_config_schema());
   const auto& rank = schema.at("/properties/adapter/properties/rank"_json_pointer);
@@ -210,8 +229,7 @@ TEST(RunConfig, SchemaStatesTypesDefaultsAndLimits) {
   EXPECT_EQ(rank.at("minimum"), 1);
   EXPECT_EQ(rank.at("maximum"), 8192);
   EXPECT_THAT(rank.at("description").get<std::string>(), HasSubstr("lora_down"));
-  EXPECT_EQ(schema.at("/properties/loss/properties/video/enum"_json_pointer),
-            nlohmann::json({"ait", "diffusion", "static_weighted"}));
+  EXPECT_EQ(schema.at("/properties/loss/properties/video/enum"_json_pointer), nlohmann::json({"ait", "diffusion"}));
   EXPECT_EQ(schema.at("/properties/sample/properties/seeds/items/type"_json_pointer), "integer");
   EXPECT_EQ(schema.at("/properties/data/properties/videos/items/additionalProperties"_json_pointer), false);
   EXPECT_FALSE(schema.at("additionalProperties").get<bool>());

@@ -1,4 +1,4 @@
-#include "jointtuner/config/strict_json.h"
+#include "src/config/strict_json.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>

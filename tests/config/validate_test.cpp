@@ -73,11 +73,11 @@ TEST(Validate, Train) {
 TEST(Validate, Sample) {
   EXPECT_EQ(after([](RunConfig& c) { c.sample.seeds = {3, 4, 3}; }),
             "run.json: sample.seeds: 3 occurs twice; the same seed gives the same video");
-  EXPECT_EQ(after([](RunConfig& c) {
-              c.sample.eta = 0.5;
-              c.sample.sampler = "dpmpp_2m";
-            }),
-            "run.json: sample.eta: expected 0 with the sampler dpmpp_2m, which draws no noise, found 0.5");
+  for (const std::string sampler : {"dpmpp_2m", "dpmpp_2m_sde"})
+    EXPECT_EQ(after([&](RunConfig& c) { c.sample.eta = 0.5, c.sample.sampler = sampler; }),
+              "run.json: sample.eta: expected 0 with the sampler " + sampler + ", for only ddim takes it; found 0.5");
+  for (const char* sampler : {"ddim", "default"})
+    EXPECT_EQ(after([&](RunConfig& c) { c.sample.eta = 0.5, c.sample.sampler = sampler; }), "accepted") << sampler;
   EXPECT_EQ(
       after([](RunConfig& c) { c.sample.noise_prior_strength = 0.5; }),
       "run.json: sample.noise_prior_video: expected a video, since sample.noise_prior_strength = 0.5, found \"\"");

@@ -119,7 +119,7 @@ class LatentCaches : public ::testing::Test {
     video_.content_hash = "2222";
     video_.clip_starts_s = {0, 0.25};
   }
-  int calls(const Item& item, const Draw& draw, const DataOptions& options, const Encoder& encoder) {
+  int calls(const Item& item, const ItemDraw& draw, const DataOptions& options, const EncoderIdentity& encoder) {
     int made = 0;
     LatentCache(options, encoder).get_or_make(item, draw, [&](const Tensor& frames) {
       ++made;
@@ -129,12 +129,12 @@ class LatentCaches : public ::testing::Test {
     });
     return made;
   }
-  int calls(const Item& item, const Draw& draw = {}) { return calls(item, draw, options_, encoder_); }
+  int calls(const Item& item, const ItemDraw& draw = {}) { return calls(item, draw, options_, encoder_); }
 
   TemporaryFolder folder_;
   DataOptions options_;
   Item image_, video_;
-  Encoder encoder_{"aaaa", "float32", "cpu"};
+  EncoderIdentity encoder_{"aaaa", "float32", "cpu"};
 };
 
 TEST_F(LatentCaches, KeyHoldsEverythingThatShapesTheResult) {
@@ -160,8 +160,9 @@ TEST_F(LatentCaches, KeyHoldsEverythingThatShapesTheResult) {
     EXPECT_EQ(calls(image_, {}, changed, encoder_), 0);
     EXPECT_EQ(calls(video_, {}, changed, encoder_), 1);
   }
-  for (const Encoder& other :
-       {Encoder{"bbbb", "float32", "cpu"}, Encoder{"aaaa", "float16", "cpu"}, Encoder{"aaaa", "float32", "cuda"}}) {
+  for (const EncoderIdentity& other :
+       {EncoderIdentity{"bbbb", "float32", "cpu"}, EncoderIdentity{"aaaa", "float16", "cpu"},
+        EncoderIdentity{"aaaa", "float32", "cuda"}}) {
     EXPECT_EQ(calls(image_, {}, options_, other), 1);
   }
   Item edited = image_;

@@ -37,7 +37,7 @@ TEST(JointBatches, EqualPythonsDraws) {
       ASSERT_EQ(static_cast<int64_t>(found.draws.size()), batch);
       for (int64_t b = 0; b < batch; ++b) {
         const auto* row = tensor[m][b].const_data_ptr<int64_t>();
-        EXPECT_EQ(found.draws[static_cast<size_t>(b)], (Draw{row[0], row[1] != 0, row[2]}))
+        EXPECT_EQ(found.draws[static_cast<size_t>(b)], (ItemDraw{row[0], row[1] != 0, row[2]}))
             << key << " step " << m << " item " << b;
       }
     }
@@ -49,7 +49,7 @@ TEST(JointBatches, EveryEpochHoldsEveryItemOnce) {
     const JointBatches batches(five_items(), 3, batch, 0.5);
     std::vector<int64_t> seen;
     for (int64_t m = 0; m < 35; ++m)
-      for (const Draw& draw : batches.at(m).draws) seen.push_back(draw.item);
+      for (const ItemDraw& draw : batches.at(m).draws) seen.push_back(draw.item);
     for (size_t epoch = 0; epoch + 5 <= seen.size(); epoch += 5)
       EXPECT_EQ(std::set<int64_t>(seen.begin() + static_cast<long>(epoch), seen.begin() + static_cast<long>(epoch) + 5)
                     .size(),
@@ -62,7 +62,7 @@ TEST(JointBatches, FlipsOnlyImagesAndClipsOnlyVideos) {
   std::set<int64_t> clips;
   const JointBatches batches(five_items(), 11, 1, 0.25);
   for (int64_t m = 0; m < 1000; ++m) {
-    const Draw draw = batches.at(m).draws[0];
+    const ItemDraw draw = batches.at(m).draws[0];
     if (draw.item < 3) {
       ++images;
       flipped += draw.flip ? 1 : 0;
@@ -79,8 +79,8 @@ TEST(JointBatches, FlipsOnlyImagesAndClipsOnlyVideos) {
 
 TEST(AllDraws, ListsWhatCanOccur) {
   const std::vector<Item> items = five_items();
-  const std::vector<Draw> wanted = {{0, false, 0}, {0, true, 0},  {1, false, 0}, {1, true, 0},  {2, false, 0},
-                                    {2, true, 0},  {3, false, 0}, {3, false, 1}, {3, false, 2}, {4, false, 0}};
+  const std::vector<ItemDraw> wanted = {{0, false, 0}, {0, true, 0},  {1, false, 0}, {1, true, 0},  {2, false, 0},
+                                        {2, true, 0},  {3, false, 0}, {3, false, 1}, {3, false, 2}, {4, false, 0}};
   EXPECT_EQ(all_draws(items, 0.5), wanted);
   EXPECT_EQ(all_draws(items, 0).size(), 7U);
   EXPECT_EQ(all_draws(items, 1).size(), 7U);

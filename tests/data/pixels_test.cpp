@@ -67,19 +67,5 @@ TEST(UseOf, SaysWhatLoadFramesDoes) {
   EXPECT_TRUE(image.clips[0].times_s.empty());
 }
 
-TEST(Pixels, ToAndFromTheUnitRange) {
-  const Tensor frames = at::tensor({0, 51, 255, 128, 1, 254}, at::kByte).view({1, 1, 2, 3});
-  const Tensor pixels = to_pixels(frames);
-  EXPECT_EQ(pixels.sizes(), (std::vector<int64_t>{1, 3, 1, 2}));
-  EXPECT_EQ(pixels.scalar_type(), at::kFloat);
-  EXPECT_FLOAT_EQ(pixels[0][0][0][0].item<float>(), -1.0F);
-  EXPECT_FLOAT_EQ(pixels[0][1][0][0].item<float>(), -0.6F);
-  EXPECT_FLOAT_EQ(pixels[0][2][0][0].item<float>(), 1.0F);
-  const Tensor all = at::arange(256).to(at::kByte).view({256, 1, 1, 1}).expand({256, 2, 2, 3});
-  EXPECT_TRUE(at::equal(to_frames(to_pixels(all)), all));
-  EXPECT_TRUE(at::equal(to_frames(to_pixels(all).mul(7)).slice(0, 0, 1), all.slice(0, 0, 1)));  // clamped
-  EXPECT_ERROR(to_frames(at::zeros({1, 4, 2, 2})), Error, "to_frames", "[1, 4, 2, 2]");
-}
-
 }  // namespace
 }  // namespace jointtuner::data

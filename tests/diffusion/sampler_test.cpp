@@ -144,7 +144,7 @@ TEST(Sampler, InversionEqualsDiffusers) {
 }
 
 /// Knows the clean latents and says exactly which noise (or v) the given latents then hold.
-Denoise perfect_denoiser(const NoiseSchedule& schedule, const Tensor& clean) {
+SamplerDenoise perfect_denoiser(const NoiseSchedule& schedule, const Tensor& clean) {
   return [&schedule, clean](const Tensor& x, int64_t timestep) {
     const double a = schedule.alpha_cumprod(timestep);
     const Tensor noise = (x - clean * std::sqrt(a)) / std::sqrt(1 - a);
@@ -189,7 +189,7 @@ TEST(Sampler, InversionIsUndoneBySampling) {
   // A constant noise prediction makes DDIM exact in both directions.
   const NoiseSchedule schedule(zeroscope());
   const Tensor noise = wave(1).to(at::kDouble), clean = wave(2).to(at::kDouble);
-  const Denoise constant = [&](const Tensor&, int64_t) { return DenoiserOutput{Tensor(), noise}; };
+  const SamplerDenoise constant = [&](const Tensor&, int64_t) { return DenoiserOutput{Tensor(), noise}; };
   const Tensor inverted = invert_ddim(schedule, constant, clean, settings(20));
   EXPECT_GT(relative_difference(inverted, clean), 0.1);
   EXPECT_LT(relative_difference(sample_ddim(schedule, constant, inverted, settings(20)), clean), 1e-10);
@@ -229,7 +229,7 @@ TEST(Sampler, ErrorsSayWhatIsMissing) {
   const auto conditional_only = one_by_one(one_prediction, 1);
   EXPECT_ERROR(sample_ddim(schedule, conditional_only, wave(0.5), settings(5, 2)), Error,
                "no unconditional prediction at timestep 801");
-  const Denoise wrong = [](const Tensor& x, int64_t) { return DenoiserOutput{Tensor(), x.narrow(4, 0, 1)}; };
+  const SamplerDenoise wrong = [](const Tensor& x, int64_t) { return DenoiserOutput{Tensor(), x.narrow(4, 0, 1)}; };
   EXPECT_ERROR(sample_ddim(schedule, wrong, wave(0.5), settings(5)), Error, "[1, 2, 3, 4, 5]", "[1, 2, 3, 4, 1]");
   SamplerSettings noisy = settings(5);
   noisy.eta = 0.5;

@@ -42,6 +42,22 @@ inline Tensor wave(double phase, const std::vector<int64_t>& shape = kShape) {
   return at::sin(index * 1.7 + phase).view(shape).to(at::kFloat);
 }
 
+enum class Condition { unconditional, conditional };
+
+/// A denoiser that asks `predict` once (conditional) where the guidance scale is 1, and twice elsewhere, unconditional
+/// first.
+inline SamplerDenoise one_by_one(
+    std::function<Tensor(const Tensor& latents, int64_t timestep, Condition condition)> predict,
+    double guidance_scale) {
+  return [predict = std::move(predict), guidance_scale](const Tensor& latents, int64_t timestep) {
+    DenoiserOutput output;
+    if (needs_unconditional(guidance_scale))
+      output.unconditional = predict(latents, timestep, Condition::unconditional);
+    output.conditional = predict(latents, timestep, Condition::conditional);
+    return output;
+  };
+}
+
 inline Tensor one_prediction(const Tensor& x, int64_t timestep, Condition condition) {
   const Tensor index = at::arange(x.numel(), at::TensorOptions().dtype(at::kDouble)).view(x.sizes());
   const double shift = condition == Condition::conditional ? 0 : 0.4;

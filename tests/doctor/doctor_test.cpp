@@ -8,7 +8,7 @@
 #include <limits>
 
 #include "cli/command_line.h"
-#include "jointtuner/base/cards.h"
+#include "jointtuner/base/gpus.h"
 #include "jointtuner/doctor/checks.h"
 #include "src/doctor/kernels.h"
 #include "src/doctor/machine.h"
@@ -62,7 +62,7 @@ TEST(Doctor, VersionsAreThoseOfTheLibraries) {
 
 TEST(Doctor, DevicesNameTheProcessorAndItsMemory) {
   const auto rows = rows_of("devices");
-  ASSERT_EQ(rows.size(), 1 + cards().size());
+  ASSERT_EQ(rows.size(), 1 + gpus().size());
   EXPECT_EQ(rows[0]["check"], "cpu");
   EXPECT_THAT(rows[0]["found"].get<std::string>(), ::testing::ContainsRegex("[0-9]+ cores.* GiB of [0-9.]+ GiB"));
 }
@@ -84,7 +84,7 @@ TEST(Doctor, WhatWasLeftOutSaysWhy) {
   const auto kernels = rows_of("kernels"), training = rows_of("training");
   for (const Json& last : {kernels.back(), training.back()}) {
     EXPECT_EQ(last["verdict"], "left out");
-    const std::string missing = why_no_card();
+    const std::string missing = why_no_gpu();
     EXPECT_EQ(last["found"], missing.empty() ? "--device cpu was asked for" : missing);
   }
   EXPECT_EQ(training.size(), 4U);
@@ -93,13 +93,13 @@ TEST(Doctor, WhatWasLeftOutSaysWhy) {
 TEST(Doctor, TableHasOneLineOfHeadingsAndColumnsInLine) {
   const std::vector<Row> rows{
       {.part = "kernels", .check = "add_noise", .on = "cpu float32", .error = 2e-8, .limit = 1e-6, .gb_per_s = 3.14159},
-      {.part = "training", .check = "x", .found = "no card", .verdict = Verdict::left_out}};
+      {.part = "training", .check = "x", .found = "no GPU", .verdict = Verdict::left_out}};
   EXPECT_EQ(table_text(rows),
             "part      check      on           found    limit    GB/s  verdict\n"
             "\n"
             "kernels   add_noise  cpu float32  2.0e-08  1.0e-06  3.14  ok\n"
             "\n"
-            "training  x                       no card                 left out\n");
+            "training  x                       no GPU                  left out\n");
 }
 
 TEST(Doctor, NotANumberIsNoMatch) {

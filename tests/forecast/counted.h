@@ -48,7 +48,7 @@ inline Work work_of(const Case& one, const backbone::Manifest& manifest) {
 
 /// Peak of adapters, optimiser and two steps on a batch of clips; the weights are the file's pages and not counted.
 /// Besides what waits in the host's memory through a step whatever the device: the posterior's mean and std and the
-/// sample of it (TrainingStep::run_group).
+/// sample of it (TrainingStep::run_same_kind).
 inline int64_t counted_training(const backbone::Bundle& bundle, const Work& work) {
   const backbone::Manifest& manifest = bundle.manifest();
   const inject::GraphProgram program(bundle, at::kCPU,
@@ -58,7 +58,7 @@ inline int64_t counted_training(const backbone::Bundle& bundle, const Work& work
   train::PreparedData data(items);
   const std::vector<int64_t> latents =
       backbone::latents_shape(manifest, {work.data.frames, work.data.height, work.data.width});
-  const std::vector<int64_t> shape{backbone::latent_frames(manifest, work.data.frames), latents[1], latents[3],
+  const std::vector<int64_t> shape{backbone::latent_frames(manifest.latents, work.data.frames), latents[1], latents[3],
                                    latents[4]};
   const at::Tensor mean = at::randn(shape);
   data.set_posterior({}, {mean, at::ones(shape)});
@@ -108,7 +108,7 @@ inline int64_t counted_decode(const backbone::Bundle& bundle, const Work& work) 
   const backbone::Autoencoder autoencoder(
       bundle, at::kCPU, {.slice_frames = work.sample.decode_slice, .tile_px = work.sample.decode_tile});
   std::vector<int64_t> shape = backbone::latents_shape(manifest, sample::video_size(work.sample));
-  shape[2] = backbone::latent_frames(manifest, work.sample.frames);
+  shape[2] = backbone::latent_frames(manifest.latents, work.sample.frames);
   const at::Tensor latents = at::randn(shape);
   testing::CountingAllocator counting;
   const at::Tensor result = autoencoder.decode_to_bytes(latents);
@@ -120,7 +120,7 @@ inline int64_t counted_encode(const backbone::Bundle& bundle, const Work& work) 
   const backbone::Autoencoder autoencoder(bundle, at::kCPU, {.encode_tile_px = work.data.encode_tile});
   testing::CountingAllocator counting;
   const at::Tensor clip = at::randn({work.data.frames, 3, work.data.height, work.data.width}).clamp_(-1, 1);
-  const backbone::Posterior result = autoencoder.encode(clip);
+  const Posterior result = autoencoder.encode(clip);
   return counting.peak() - static_cast<int64_t>(result.mean.nbytes() + result.std.nbytes());
 }
 

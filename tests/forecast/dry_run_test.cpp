@@ -1,5 +1,5 @@
 // What a dry run computes with: tensors as large as the CPU's.
-#include "jointtuner/forecast/dry_run.h"
+#include "src/forecast/dry_run.h"
 
 #include <ATen/Functions.h>
 #include <gtest/gtest.h>

@@ -23,8 +23,8 @@ struct Model {
 
 void PrintTo(const Model& model, std::ostream* out) { *out << model.skeleton; }
 
-/// What a card must have, with the allowances of fit.h.
-std::string card(const Stage& stage) {
+/// What a GPU must have, with the allowances of fit.h.
+std::string needed(const Stage& stage) {
   return fmt::format("{:.1f}", static_cast<double>(required(stage, at::kCUDA) + kCudaContext) / 0x1p30);
 }
 
@@ -52,14 +52,14 @@ TEST_P(FullSize, HasThePublishedNumberOfWeights) {
 TEST_P(FullSize, IsForecastAsTheDocsSay) {
   std::string row = fmt::format("| {} {}x{}, {} frames |", model.shown, model.width, model.height, model.frames);
   for (const SegmentMemory memory : {SegmentMemory::keep, SegmentMemory::recompute, SegmentMemory::offload})
-    row += fmt::format(" {} |", card(train(bundle, work(memory), at::kCUDA)));
+    row += fmt::format(" {} |", needed(train(bundle, work(memory), at::kCUDA)));
   Work sampling = work(SegmentMemory::recompute);
-  row += fmt::format(" {} | {} |", card(encode_text(bundle, at::kCUDA)),
-                     card(encode_latents(bundle, sampling, at::kCUDA)));
-  row +=
-      fmt::format(" {} | {} |", card(preview(bundle, sampling, at::kCUDA)), card(decode(bundle, sampling, at::kCUDA)));
+  row += fmt::format(" {} | {} |", needed(encode_text(bundle, at::kCUDA)),
+                     needed(encode_latents(bundle, sampling, at::kCUDA)));
+  row += fmt::format(" {} | {} |", needed(preview(bundle, sampling, at::kCUDA)),
+                     needed(decode(bundle, sampling, at::kCUDA)));
   sampling.sample.decode_tile = 256;
-  row += fmt::format(" {} |", card(decode(bundle, sampling, at::kCUDA)));
+  row += fmt::format(" {} |", needed(decode(bundle, sampling, at::kCUDA)));
   fmt::print("{}\n", row);
   const std::string page = read_file(std::filesystem::path(JOINTTUNER_SOURCE_DIR) / "docs/memory.md");
   EXPECT_NE(page.find(row + "\n"), std::string::npos) << "docs/memory.md lacks the row\n" << row;

@@ -9,7 +9,7 @@
 #include <cstdlib>
 
 #include "counted.h"
-#include "jointtuner/forecast/dry_run.h"
+#include "src/forecast/dry_run.h"
 #include "support/expect_error.h"
 
 namespace jointtuner::forecast {
@@ -110,11 +110,11 @@ TEST(Forecast, WeightsAndOptimiserAreThoseCountedByHand) {
 TEST(Forecast, DescribesACardWithItsBlocksAndItsAttention) {
   const auto bundle = backbone::Bundle::open(testing::golden("nano_5b_bundle"));
   const Work work = work_of({"nano_5b_bundle", 64, 96, 9, SegmentMemory::keep}, bundle.manifest());
-  const Stage host = train(bundle, work, at::kCPU), card = train(bundle, work, at::kCUDA);
-  EXPECT_EQ(card.weights, host.weights);
-  EXPECT_GE(card.peak(), host.peak()) << "flash attention's fp32 work space";
-  EXPECT_GT(card.rounding, 0);
-  EXPECT_LT(card.rounding, 512 * 5000);
+  const Stage host = train(bundle, work, at::kCPU), gpu = train(bundle, work, at::kCUDA);
+  EXPECT_EQ(gpu.weights, host.weights);
+  EXPECT_GE(gpu.peak(), host.peak()) << "flash attention's fp32 work space";
+  EXPECT_GT(gpu.rounding, 0);
+  EXPECT_LT(gpu.rounding, 512 * 5000);
 }
 
 TEST(Forecast, PicturesCountWhereThereAreNoClips) {

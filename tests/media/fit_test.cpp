@@ -88,7 +88,7 @@ TEST(FitFunction, NamesWhatIsWrong) {
   EXPECT_ERROR(fit(ramp(4, 4).to(at::kFloat), 4, 4), Error, "uint8", "Float");
   EXPECT_ERROR(fit_from("crop"), UsageError, "crop", "cover or stretch");
   EXPECT_EQ(fit_from("cover"), Fit::cover);
-  EXPECT_EQ(fit_name(fit_from("stretch")), "stretch");
+  EXPECT_EQ(fit_from("stretch"), Fit::stretch);
 }
 
 }  // namespace

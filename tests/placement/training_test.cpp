@@ -199,13 +199,13 @@ TEST_P(TrainingOnBoth, AMicroStepEqualsTheCpusAndWaitsForNothing) {
   NanoRun cpu(loaded(at::kCPU), at::kCPU), device(loaded(stand_in()), stand_in());
   cpu.adapters.set_requires_grad(true);
   device.adapters.set_requires_grad(true);
-  const StepResult expected = cpu.step.run(cpu.batches.at(0));
+  const TrainingStepResult expected = cpu.step.run(cpu.batches.at(0));
   taken_traffic();
   const RunningStep running = device.step.start(device.batches.at(0));
   const Traffic first = taken_traffic();
   EXPECT_TRUE(first.waits.empty()) << testing::waits_text(first);
   EXPECT_EQ(first.copies_out, 0);
-  const StepResult result = running.result(running.measured().cpu());
+  const TrainingStepResult result = running.result(running.measured().cpu());
   EXPECT_NEAR(result.loss, expected.loss, testing::kRounding * expected.loss);
   EXPECT_NEAR(result.mean_gate.value(), expected.mean_gate.value(), testing::kRounding);
   EXPECT_LT(testing::distance(device.adapters.flat_gradient(), cpu.adapters.flat_gradient()), testing::kRounding);

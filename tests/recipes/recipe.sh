@@ -2,7 +2,7 @@
 # In the environment: JOINTTUNER (the program), SOURCE (the repository), and what families.json says of one family: BUNDLE (a tiny
 # bundle), HEIGHT, WIDTH, FRAMES (of a small clip that it takes), SAMPLING (sampler/guidance/guidance schedule of its published
 # pipeline), PIPELINE (its name in make_tiny_pipelines.py); FOREIGN_BUNDLE (nothing of this one fits it); for oracles also PYTHON.
-# DEVICE=cuda runs them on a card; by default the CPU, whose results the oracles know.
+# DEVICE=cuda runs them on a GPU; by default the CPU, whose results the oracles know.
 set -uo pipefail
 : "${JOINTTUNER:?}" "${SOURCE:?}" "${BUNDLE:?}" "${HEIGHT:?}" "${WIDTH:?}" "${FRAMES:?}"
 export OMP_WAIT_POLICY=passive

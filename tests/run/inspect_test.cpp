@@ -29,6 +29,8 @@ TEST_P(Inspect, Adapter) {
   EXPECT_EQ(found["step"], 2);
   EXPECT_EQ(found["sites"], sites);
   EXPECT_EQ(found["gate"], "yes, pooled by sample");
+  EXPECT_EQ(found["trained with"]["loss_video"], "ait");
+  EXPECT_EQ(found["trained with"]["loss_video_weight"], "10");
   EXPECT_EQ(found["sha256"], sha256_file(trained().adapter()));
   EXPECT_EQ(found["bytes"], fs::file_size(trained().adapter()));
   EXPECT_EQ(found["denoiser_sha256"], sha256_file(trained().bundle() + "/denoiser.pt"));

@@ -21,10 +21,10 @@ TEST(Memory, CheckShowsEveryStage) {
                            "encode latents", "train", "preview", "decode"})
     EXPECT_THAT(out, HasSubstr(part));
   EXPECT_THAT(out, Not(HasSubstr("cuBLAS")));
-  const std::string card = expect_done(check({"--set", "run.device=auto", "--memory", "1GiB"}));
+  const std::string gpu = expect_done(check({"--set", "run.device=auto", "--memory", "1GiB"}));
   for (const char* part :
-       {"memory    on a card", "32.00 MiB for cuBLAS", "the context takes 512.00 MiB", "every stage fits into 1GiB"})
-    EXPECT_THAT(card, HasSubstr(part));
+       {"memory    on a GPU", "32.00 MiB for cuBLAS", "the context takes 512.00 MiB", "every stage fits into 1GiB"})
+    EXPECT_THAT(gpu, HasSubstr(part));
 }
 
 TEST(Memory, CheckSaysWhatToChange) {
@@ -36,7 +36,7 @@ TEST(Memory, CheckSaysWhatToChange) {
   const Outcome least = command(check({"--memory", "1KiB"}));
   EXPECT_THAT(least.out, HasSubstr("; for less take a smaller size"));
   EXPECT_THAT(least.out, Not(HasSubstr("checkpointing=on train."))) << "one value a setting";
-  EXPECT_THAT(least.out, HasSubstr("no setting lowers that; take a larger card or a smaller backbone"));
+  EXPECT_THAT(least.out, HasSubstr("no setting lowers that; take a larger GPU or a smaller backbone"));
 }
 
 TEST(Memory, CheckForecastsBeforeTheDataIsThere) {

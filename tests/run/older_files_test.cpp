@@ -47,8 +47,9 @@ class OlderFiles : public ::testing::Test {
 TEST_F(OlderFiles, AStoppedRunGoesOnToItsEnd) {
   expect_done({"train", "--config", "config.json", "--resume", "--log-level", "error"});
   expect_equal("runs/gated/adapter.safetensors", "expected/adapter.safetensors");
-  EXPECT_EQ(adapter::load_adapter("runs/gated/adapter.safetensors").metadata,
-            adapter::load_adapter("expected/adapter.safetensors").metadata);
+  adapter::AdapterMetadata expected = adapter::load_adapter("expected/adapter.safetensors").metadata;
+  expected.trained_with.erase("loss_static_weight");  // an option that is gone, 0 there
+  EXPECT_EQ(adapter::load_adapter("runs/gated/adapter.safetensors").metadata, expected);
 }
 
 TEST_F(OlderFiles, ARunSamplesTheSameLatents) {

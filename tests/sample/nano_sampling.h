@@ -63,7 +63,7 @@ class NanoSampling : public ::testing::TestWithParam<testing::Family> {
   std::vector<int64_t> noise_shape() const {
     return backbone::latents_shape(bundle().manifest(), video_size(small_options()));
   }
-  int64_t latent_frames() const { return backbone::latent_frames(bundle().manifest(), GetParam().frames); }
+  int64_t latent_frames() const { return backbone::latent_frames(bundle().manifest().latents, GetParam().frames); }
 
   NamedAdapter trained(double scale = 1, adapter::GatePooling pooling = adapter::GatePooling::sample) const {
     NamedAdapter named;

@@ -69,10 +69,19 @@ TEST(Settings, SizesThatTheBackboneDoesNotTake) {
 TEST(Settings, CombinationsThatMeanNothing) {
   SampleOptions options = asked();
   options.sampler = "dpmpp_2m", options.eta = 0.5;
-  EXPECT_ERROR(resolved(options, nano()), UsageError, "eta 0.5", "only the sampler ddim", "dpmpp_2m");
+  EXPECT_ERROR(resolved(options, nano()), UsageError,
+               "sample.eta: expected 0 with the sampler dpmpp_2m, for only ddim takes it; found 0.5");
+  backbone::Manifest stochastic = nano();
+  stochastic.schedule.default_sampler = "dpmpp_2m_sde";
+  options.sampler = "default";
+  EXPECT_EQ(resolved(options, nano()).eta, 0.5);  // ddim
+  EXPECT_ERROR(resolved(options, stochastic), UsageError, "sample.eta: expected 0 with the sampler dpmpp_2m_sde");
+  options = asked();
+  options.seeds = {3, 1, 3};
+  EXPECT_ERROR(resolved(options, nano()), UsageError, "sample.seeds: 3 occurs twice");
   options = asked();
   options.noise_prior_strength = 0.5;
-  EXPECT_ERROR(resolved(options, nano()), UsageError, "noise_prior_strength 0.5", "noise_prior_video");
+  EXPECT_ERROR(resolved(options, nano()), UsageError, "sample.noise_prior_video: expected a video");
   backbone::Manifest short_schedule = nano();
   short_schedule.schedule.train_timesteps = 10;
   EXPECT_ERROR(resolved(asked(), short_schedule), UsageError, "steps 30", "10 timesteps");

@@ -1,4 +1,4 @@
-// The stand-in is as strict as a CUDA card: what it refuses, counts and poisons.
+// The stand-in is as strict as a CUDA GPU: what it refuses, counts and poisons.
 #include "support/stand_in_device.h"
 
 #include <ATen/Functions.h>
@@ -160,11 +160,11 @@ TEST(StandIn, CountsWaitsAndCopies) {
   EXPECT_EQ(traffic.waits.size(), 1U);
   EXPECT_EQ(traffic.bytes_out, 24);
   const Tensor mask = x > 2, counts = mask.to(at::kLong).view({-1});
-  const c10::impl::VirtualGuardImpl card(stand_in().type());
+  const c10::impl::VirtualGuardImpl guard(stand_in().type());
   for (const auto& reads : std::vector<std::function<void()>>{
            [&] { at::nonzero(x); }, [&] { at::repeat_interleave(counts); }, [&] { x.clone().masked_fill_(mask, y); },
-           [&] { card.synchronizeStream(card.getStream(stand_in())); }, [&] { card.synchronizeDevice(0); },
-           [&] { card.synchronizeEvent(nullptr); }, [&] { at::equal(x, x); }, [&] { y.is_nonzero(); },
+           [&] { guard.synchronizeStream(guard.getStream(stand_in())); }, [&] { guard.synchronizeDevice(0); },
+           [&] { guard.synchronizeEvent(nullptr); }, [&] { at::equal(x, x); }, [&] { y.is_nonzero(); },
            [&] { indexed(x, x > 2); }, [&] { at::masked_select(x, x > 2); }, [&] { at::allclose(x, x); }}) {
     taken_traffic();
     reads();

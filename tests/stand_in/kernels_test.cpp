@@ -1,4 +1,4 @@
-// The compositions that define the project's operators run on any device, and wait for nothing: they are what a card
+// The compositions that define the project's operators run on any device, and wait for nothing: they are what a GPU
 // without the fused kernels runs.
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>

@@ -1,10 +1,10 @@
-// The stand-in: a device for tests that is as strict as a CUDA card and needs none.
+// The stand-in: a device for tests that is as strict as a CUDA GPU and needs none.
 //
-// Its memory is the host's, but its addresses are not: reading a tensor's data from the host is a fault, as on a card.
+// Its memory is the host's, but its addresses are not: reading a tensor's data from the host is a fault, as on a GPU.
 // Memory holds NaN (bytes 0xFF) before it is written and after it is freed.
 // It runs the operators that CUDA has kernels for, by the CPU's kernels, so that results equal the CPU's bit for bit.
 // The project's own operators (jointtuner::) that have a kernel for the CPU stand for the fused CUDA kernels; all
-// others are composed, as they are on a card. An operator without a CUDA kernel is an error.
+// others are composed, as they are on a GPU. An operator without a CUDA kernel is an error.
 // Tensors on two devices are refused where CUDA refuses them: everywhere, but for one 0-dim CPU tensor among the inputs
 // of an elementwise operator, CPU indices, and copies.
 // It counts the copies between host and device and what makes the host wait for the device.

@@ -14,7 +14,7 @@ std::vector<c10::OperatorHandle> kernel_operators();
 /// Throws unless the arguments on the stack are on one device, but for the exceptions that CUDA makes.
 void check_devices(const c10::OperatorHandle& op, const torch::jit::Stack& stack);
 
-/// Counts what the operator copies and waits for on a CUDA card.
+/// Counts what the operator copies and waits for on a CUDA GPU.
 void count_traffic(const c10::OperatorHandle& op, const torch::jit::Stack& stack);
 
 }  // namespace jointtuner::testing

@@ -147,6 +147,15 @@ TEST(RunIdentity, SomeSettingsAreFree) {
   EXPECT_EQ(reason_not_to_resume(fake_identity(saved), fake_identity(now)), "");
 }
 
+TEST(RunIdentity, AnOptionThatIsGoneMattersWhereItChangedSomething) {
+  const auto saved = [](const char* weight) {
+    return fake_identity(fmt::format(R"({{"loss": {{"video": "ait", "static_weight": {}}}}})", weight));
+  };
+  const RunIdentity now = fake_identity(R"({"loss": {"video": "ait"}})");
+  EXPECT_EQ(reason_not_to_resume(saved("0.0"), now), "");
+  EXPECT_EQ(reason_not_to_resume(saved("0.25"), now), "loss.static_weight was 0.25 and is absent now");
+}
+
 TEST(RunIdentity, StepsShapeAFallingSchedule) {
   const std::string saved = R"({"train": {"steps": 5, "learning_rate_schedule": "cosine"}})";
   const std::string now = R"({"train": {"steps": 9, "learning_rate_schedule": "cosine"}})";

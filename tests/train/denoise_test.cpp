@@ -103,8 +103,8 @@ TEST_P(NanoDenoiser, CheckpointingDoesNotChangeLossGradientOrMeanGate) {
   NanoRun with(GetParam(), temporary / "with", fake_options(2), false, inject::SegmentMemory::recompute);
   NanoRun without(GetParam(), temporary / "without", fake_options(2), false, inject::SegmentMemory::keep);
   for (NanoRun* run : {&with, &without}) run->adapters.assign(formula({run->adapters.parameters()}, 3) * 0.1);
-  const StepResult a = with.step.run(with.batches.at(1));
-  const StepResult b = without.step.run(without.batches.at(1));
+  const TrainingStepResult a = with.step.run(with.batches.at(1));
+  const TrainingStepResult b = without.step.run(without.batches.at(1));
   EXPECT_EQ(a.loss, b.loss);
   EXPECT_EQ(a.mean_gate, b.mean_gate);
   // Gradients that meet in one tensor may be added in another order.

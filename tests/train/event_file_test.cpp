@@ -1,4 +1,4 @@
-#include "jointtuner/train/event_file.h"
+#include "src/train/event_file.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "jointtuner/train/learning_rate.h"
+#include "src/train/learning_rate.h"
 
 #include <gtest/gtest.h>
 
@@ -55,7 +55,7 @@ TEST(LearningRate, WarmupOfTheWholeRun) {
 TEST(LearningRate, RefusesWhatDoesNotFit) {
   TrainOptions all = options("linear");
   all.warmup_steps = 11;
-  EXPECT_ERROR(learning_rate(all, 0), UsageError, "train.warmup_steps", "11", "train.steps = 10");
+  EXPECT_ERROR(learning_rate(all, 0), UsageError, "train.warmup_steps: expected at most train.steps = 10, found 11");
   EXPECT_ERROR(learning_rate(options("step"), 5), UsageError, "train.learning_rate_schedule", "'step'", "cosine");
 }
 

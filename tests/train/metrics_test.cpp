@@ -1,4 +1,4 @@
-#include "jointtuner/train/metrics.h"
+#include "src/train/metrics.h"
 
 #include <gtest/gtest.h>
 

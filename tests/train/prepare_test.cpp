@@ -59,12 +59,12 @@ TEST(Prepare, EncodesEveryDrawAndCaption) {
   const auto items = data::list_items(project.options).items;
   const PreparedData prepared = prepare(items, project.options, project.bundle(), at::kCPU);
   const backbone::Autoencoder autoencoder(project.bundle(), at::kCPU);
-  for (const data::Draw& draw : data::all_draws(items, project.options.image_flip)) {
-    const data::Posterior& posterior = prepared.posterior(draw);
+  for (const data::ItemDraw& draw : data::all_draws(items, project.options.image_flip)) {
+    const Posterior& posterior = prepared.posterior(draw);
     const int64_t frames = draw.item == 0 ? 1 : 4;
     EXPECT_EQ(posterior.mean.sizes(), (std::vector<int64_t>{frames, 4, 12, 16}));
     const Tensor frames_used =
-        data::to_pixels(data::load_frames(items[static_cast<size_t>(draw.item)], draw, project.options));
+        to_pixels(data::load_frames(items[static_cast<size_t>(draw.item)], draw, project.options));
     EXPECT_TRUE(at::equal(posterior.mean, autoencoder.encode(frames_used).mean));
     EXPECT_TRUE(at::equal(posterior.std, autoencoder.encode(frames_used).std));
   }
@@ -82,7 +82,7 @@ TEST(Prepare, WarmCachesNeedNoModelAndNoMedia) {
   fs::remove(project.folder / "bundle" / "text_encoder.pt");
   fs::remove_all(project.folder / "media");
   const PreparedData warm = prepare(items, project.options, bundle, at::kCPU);
-  for (const data::Draw& draw : data::all_draws(items, project.options.image_flip)) {
+  for (const data::ItemDraw& draw : data::all_draws(items, project.options.image_flip)) {
     EXPECT_TRUE(at::equal(warm.posterior(draw).mean, cold.posterior(draw).mean));
     EXPECT_TRUE(at::equal(warm.posterior(draw).std, cold.posterior(draw).std));
     EXPECT_TRUE(at::equal(warm.embedding(draw), cold.embedding(draw)));

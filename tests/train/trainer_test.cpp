@@ -141,8 +141,8 @@ TEST(Trainer, AccumulationAveragesMicroBatches) {
 
   FakeRun by_hand(temporary / "by_hand");
   by_hand.adapters.set_requires_grad(true);
-  const StepResult first = by_hand.step.run(by_hand.batches.at(0), 0.5);
-  const StepResult second = by_hand.step.run(by_hand.batches.at(1), 0.5);
+  const TrainingStepResult first = by_hand.step.run(by_hand.batches.at(0), 0.5);
+  const TrainingStepResult second = by_hand.step.run(by_hand.batches.at(1), 0.5);
   EXPECT_EQ(lines[0]["gradient_norm"], gradient_norm(by_hand.adapters.flat_gradient()).item().toDouble());
   EXPECT_DOUBLE_EQ(lines[0]["loss"].get<double>(), (first.loss + second.loss) / 2);
   EXPECT_EQ(lines[0]["items"].size(), 6u);

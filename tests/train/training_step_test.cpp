@@ -33,7 +33,7 @@ data::JointBatch only(std::vector<int64_t> items) {
 
 /// The step's result and the gradient it left.
 struct Ran {
-  StepResult result;
+  TrainingStepResult result;
   Tensor gradient;
 };
 
@@ -43,7 +43,7 @@ Ran run(const data::JointBatch& batch, const StepSettings& settings, const std::
   adapter::AdapterSet adapters = fake_adapters();
   adapters.set_requires_grad(true);
   const TrainingStep step(data, fake_schedule(prediction_type), fake_denoiser(adapters, dropout), settings);
-  StepResult result = step.run(batch, gradient_factor);
+  TrainingStepResult result = step.run(batch, gradient_factor);
   return {std::move(result), adapters.flat_gradient().clone()};
 }
 
@@ -103,20 +103,6 @@ TEST(TrainingStep, ZeroStrengthIsThePlainLossBitForBit) {
   EXPECT_EQ(strong.result.items[1].loss, plain.result.items[1].loss);
 }
 
-TEST(TrainingStep, StaticWeightIsTheVideosOnly) {
-  StepSettings settings = fake_settings("static_weighted");
-  settings.loss.static_weight = 1;
-  const Ran whole = run(mixed_batch(), settings);
-  settings.loss.static_weight = 0.25;
-  const Ran weighted = run(mixed_batch(), settings);
-  const Ran plain = run(mixed_batch(), fake_settings("diffusion"));
-  EXPECT_EQ(whole.result.loss, plain.result.loss);
-  EXPECT_TRUE(at::equal(whole.gradient, plain.gradient));
-  for (const size_t image : {1u, 3u}) EXPECT_EQ(weighted.result.items[image].loss, plain.result.items[image].loss);
-  for (const size_t video : {0u, 2u}) EXPECT_LT(weighted.result.items[video].loss, plain.result.items[video].loss);
-  EXPECT_FALSE(at::equal(weighted.gradient, plain.gradient));
-}
-
 TEST(TrainingStep, TimestepShiftMovesItsOwnKindOnly) {
   for (const data::Kind moved : {data::Kind::image, data::Kind::video}) {
     StepSettings settings = fake_settings();
@@ -141,7 +127,7 @@ TEST(TrainingStep, LossIsTheWeightedMean) {
   StepSettings settings = fake_settings();
   settings.loss.image_weight = 2;
   settings.loss.video_weight = 5;
-  const StepResult result = run(mixed_batch(), settings).result;
+  const TrainingStepResult result = run(mixed_batch(), settings).result;
   EXPECT_DOUBLE_EQ(
       result.loss,
       (5 * result.items[0].loss + 2 * result.items[1].loss + 5 * result.items[2].loss + 2 * result.items[3].loss) / 4);

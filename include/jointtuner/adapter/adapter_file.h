@@ -3,14 +3,14 @@
 // was trained.
 //
 // Metadata (all values text, as safetensors asks): format "jointtuner-adapter", version "1", rank, scale, dropout,
-// gated (true|false), gate_pooling (sample|batch), loss_video (ait|diffusion|static_weighted), loss_video_weight,
-// loss_image_weight, loss_shift_strength, loss_static_weight (0 where it is missing), loss_video_timestep_shift and
-// loss_image_timestep_shift (1 where they are missing), family, denoiser_sha256, step, data_hash.
+// gated (true|false), gate_pooling (sample|batch), family, denoiser_sha256, step, data_hash. Every other entry is a
+// setting of the training, for readers to show: nothing here depends on it.
 #pragma once
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,17 +28,11 @@ struct AdapterMetadata {
   double dropout = 0.0;  ///< of the training run
   bool gated = true;
   GatePooling gate_pooling = GatePooling::sample;
-  std::string loss_video = "ait";  ///< ait|diffusion|static_weighted
-  double loss_video_weight = 1.0;
-  double loss_image_weight = 1.0;
-  double loss_shift_strength = 1.0;
-  double loss_static_weight = 0.0;
-  double loss_video_timestep_shift = 1.0;
-  double loss_image_timestep_shift = 1.0;
   std::string family;           ///< bundle family, e.g. "unet3d"
   std::string denoiser_sha256;  ///< of the bundle's denoiser file; "" = unknown (imported from a published list)
   int64_t step = 0;             ///< optimiser steps done
   std::string data_hash;        ///< of the items it was trained on; "" = unknown
+  std::map<std::string, std::string> trained_with;  ///< further settings of the training: "loss_video" -> "ait"
 
   bool operator==(const AdapterMetadata&) const = default;
 };
@@ -51,7 +45,8 @@ struct AdapterFile {
 };
 
 /// Writes `adapters` atomically; equal adapters and metadata give equal bytes. Throws Error when `metadata.rank` or
-/// `metadata.gated` does not describe the set, a value is not finite (named), or the file cannot be written.
+/// `metadata.gated` does not describe the set, `metadata.trained_with` has an entry of the file's own (named above), a
+/// value is not finite (named), or the file cannot be written.
 void save_adapter(const std::filesystem::path& path, const AdapterSet& adapters, const AdapterMetadata& metadata);
 
 /// Reads and checks a file by itself: format, version, every metadata field, each key's suffix, each site complete,
@@ -59,8 +54,7 @@ void save_adapter(const std::filesystem::path& path, const AdapterSet& adapters,
 /// offender.
 AdapterFile load_adapter(const std::filesystem::path& path);
 
-/// As load_adapter, but only the header is read: tensors are on the meta device and values are not checked. For
-/// `inspect`.
+/// As load_adapter, but only the header is read: tensors are on the meta device and values are not checked.
 AdapterFile load_adapter_header(const std::filesystem::path& path);
 
 /// The file's adapter as a set for `sites` of the backbone whose denoiser file has the hash `denoiser_sha256`.

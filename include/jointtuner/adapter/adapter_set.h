@@ -4,9 +4,8 @@
 //
 //   y = x W^T + b + scale * g(x) * dropout((x D^T) U^T),   g(x) = mean over the pooling group of sigmoid(x G^T)
 //
-// (JointTuner, arXiv 2503.23951, section 4). All of them are views of ONE contiguous fp32 buffer, and all their
-// gradients are views of ONE fp32 gradient buffer, so that the optimiser, clipping, all-reduce and zeroing are single
-// operations:
+// (JointTuner, arXiv 2503.23951, section 3.2). All of them are views of ONE contiguous fp32 buffer, and all their
+// gradients are views of ONE fp32 gradient buffer, so that the optimiser, clipping and zeroing are single operations:
 //
 //   flat = [D0 | G0 | U0 | D1 | G1 | U1 | ...]     (D and G of a site are adjacent: together a [R+1,K] matrix)
 //

@@ -9,19 +9,24 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
+#include <cstdint>
 #include <memory>
 
 #include "jointtuner/backbone/bundle.h"
-#include "jointtuner/backbone/options.h"
+#include "jointtuner/base/posterior.h"
 
 namespace jointtuner::backbone {
 
 using at::Tensor;
 
-/// Gaussian posterior over latents: sample = mean + std * N(0, I), to be multiplied by the scaling factor for the
-/// denoiser.
-struct Posterior {
-  Tensor mean, std;  ///< [f,C,h,w] fp32 on the CPU
+/// Bounds the memory of the autoencoder; a clip's length never adds to it. Slicing never changes a result; tiling
+/// changes it slightly (each tile is coded without seeing beyond its border) and therefore is off unless asked for.
+struct AutoencoderOptions {
+  /// Frames that pass through at once; without effect on a kind that is causal in time, which takes chunks of the length
+  /// it was made for.
+  int64_t slice_frames = 4;
+  int64_t tile_px = 0;         ///< side of the square tiles of a decoded frame, in pixels; 0 decodes frames whole
+  int64_t encode_tile_px = 0;  ///< the same of an encoded frame
 };
 
 /// All functions throw OutOfMemory where the device or the host has no memory left for what `options` allow.

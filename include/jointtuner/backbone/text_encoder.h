@@ -17,9 +17,6 @@ using at::Tensor;
 /// its files are damaged.
 std::unique_ptr<text::Tokenizer> tokenizer(const Bundle& bundle);
 
-/// What to do with a prompt of more tokens than the encoder takes.
-enum class TooLong { error, truncate };
-
 class TextEncoder {
  public:
   // Loads the bundle's text encoder onto `device`, and its tokenizer. Throws Error if a file is damaged or the method's
@@ -30,9 +27,8 @@ class TextEncoder {
   TextEncoder& operator=(TextEncoder&&) noexcept;
 
   /// -> prompt embedding [1,L,D] fp32 on the CPU; L = max_length (padded), D = embedding_width. An empty prompt is
-  /// allowed: the unconditional embedding. Throws Error if the prompt has more tokens than fit and truncation was not
-  /// asked for.
-  Tensor encode(std::string_view prompt, TooLong too_long = TooLong::error) const;
+  /// allowed: the unconditional embedding. Throws Error if the prompt has more tokens than fit.
+  Tensor encode(std::string_view prompt) const;
 
  private:
   struct Impl;

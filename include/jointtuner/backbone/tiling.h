@@ -14,8 +14,10 @@
 
 namespace jointtuner::backbone {
 
+inline constexpr double kTileOverlap = 0.25;  ///< part of a tile's side that it shares with its neighbour
+
 /// Latents from one tile to the next. 0 where tiles this small cannot overlap by a latent and still advance.
-int64_t tile_step(int64_t tile, double overlap);
+int64_t tile_step(int64_t tile, double overlap = kTileOverlap);
 
 struct Tile {
   int64_t y = 0, x = 0, height = 0, width = 0;  ///< latents
@@ -23,9 +25,9 @@ struct Tile {
 
 class Tiling {
  public:
-  // Of a frame of height x width latents; tile 0, or a frame that fits into a tile: one tile, the whole frame. The last
-  // tile of a row or column is cut at the frame's border. Throws Error for tiles too small (tile_step 0).
-  Tiling(int64_t height, int64_t width, int64_t tile, double overlap);
+  /// Of a frame of height x width latents; tile 0, or a frame that fits into a tile: one tile, the whole frame. The last
+  /// tile of a row or column is cut at the frame's border. Throws Error for tiles too small (tile_step 0).
+  Tiling(int64_t height, int64_t width, int64_t tile, double overlap = kTileOverlap);
 
   size_t count() const { return rows_.size() * columns_.size(); }
 

@@ -28,7 +28,9 @@ struct VideoSize {
 void check_video_size(const Manifest& manifest, const VideoSize& size, std::string_view prefix = "");
 
 /// Latent frames of `frames` frames, without padding.
-int64_t latent_frames(const Manifest& manifest, int64_t frames);
+int64_t latent_frames(const LatentsManifest& latents, int64_t frames);
+/// The other way round: frames of `latent_frames` latent frames.
+int64_t video_frames(const LatentsManifest& latents, int64_t latent_frames);
 
 /// [1,C,F,h,w] of a checked size, F with the padding: what the denoiser takes.
 std::vector<int64_t> latents_shape(const Manifest& manifest, const VideoSize& size);

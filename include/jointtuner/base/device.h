@@ -8,11 +8,14 @@
 
 namespace jointtuner {
 
-/// "auto" (the first CUDA device if there is one, else the CPU), "cpu", "cuda" or "cuda:n".
-/// Throws UsageError for any other text and when the device does not exist here.
+/// Whether `text` is "auto", "cpu", "cuda" or "cuda:N", N of at most three digits.
+bool is_device_name(std::string_view text);
+
+/// The device of that name; auto: the first CUDA device if there is one, else the CPU. Throws UsageError for any other
+/// text and when the device does not exist here.
 c10::Device parse_device(std::string_view text);
 
-/// Bytes that this process can still take: of a card what its driver says is free, of the host what Linux gives without
+/// Bytes that this process can still take: of a GPU what its driver says is free, of the host what Linux gives without
 /// swapping (MemAvailable). 0 where nobody says.
 int64_t free_memory_bytes(c10::Device device);
 

@@ -1,4 +1,5 @@
-// Errors that end a command. cli::run alone catches them, prints the message and picks the exit code.
+// Errors that end a command: cli::run prints the message and picks the exit code. Others catch them to say more, to do
+// without, or to go on looking.
 // A message says what was expected, what was found, where (file, JSON path, site, clip) and what to do.
 #pragma once
 #include <stdexcept>

@@ -17,7 +17,18 @@
 // `field(name, member, meaning, Range|Choices)`. A member is one of: bool, int64_t, double, std::string; std::vector of
 // std::string, int64_t or double; std::optional of any of these (JSON null when empty); a nested struct with fields()
 // of its own; a std::vector of such structs. The member's initializer is the option's default. Meanings say the unit
-// and what special values (0, "") stand for. Rules that tie several fields together live in config/run_config.h.
+// and what special values (0, "") stand for.
+//
+// Rules that tie several fields of the struct together are a second static member template, which check_rules (rules.h)
+// visits; the message names what was expected and what was found:
+//
+//   template <class Rule>
+//   static void rules(const TrainOptions& o, Rule&& rule) {
+//     rule(o.warmup_steps <= o.steps, "warmup_steps", "expected at most train.steps = {}, found {}", o.steps,
+//          o.warmup_steps);
+//   }
+//
+// Rules that tie several structs together live in config/validate.h.
 #pragma once
 #include <initializer_list>
 #include <limits>

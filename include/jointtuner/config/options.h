@@ -24,7 +24,7 @@ struct RunOptions {
     field("threads", o.threads, "CPU threads; 0 = as many as the machine offers", Range{0, 1024});
     field("memory", o.memory,
           "memory that the run may take, as in 24GiB or 24000MiB: one that is forecast to need more is refused; \"\" = "
-          "what the card has free");
+          "what the GPU has free");
   }
 };
 

@@ -50,11 +50,16 @@ struct RunConfig {
   }
 };
 
-/// Reads the file, applies the `--set` texts in order (overrides.h), checks everything (validate.h). An empty run.name
-/// becomes the file's name without its ending. Throws UsageError; Error when the file cannot be read.
+/// Reads the file, applies the `--set` texts in order (src/config/overrides.h), checks everything (validate.h). An empty
+/// run.name becomes the file's name without its ending; an option that is gone (base/retired_options.h) is an error
+/// unless it changed nothing. Throws UsageError, also when the file cannot be read.
 RunConfig load_run_config(const std::filesystem::path& path, const std::vector<std::string>& overrides = {});
 
-/// The same from text; `origin` stands for the file in messages, and an empty run.name stays empty.
+/// Reads the config.json of a run that was made, for what comes after training: options that are gone are passed over
+/// whatever they say.
+RunConfig load_past_run_config(const std::filesystem::path& path, const std::vector<std::string>& overrides = {});
+
+/// The config from text; `origin` stands for the file in messages, and an empty run.name stays empty.
 RunConfig parse_run_config(std::string_view text, std::string_view origin,
                            const std::vector<std::string>& overrides = {});
 

@@ -9,13 +9,14 @@
 #include <utility>
 #include <vector>
 
+#include "jointtuner/base/posterior.h"
 #include "jointtuner/data/joint_batches.h"
 
 namespace jointtuner::data {
 
 using at::Tensor;
 
-/// options.cache, or $XDG_CACHE_HOME/jointtuner, or ~/.cache/jointtuner. Throws Error when none of them is set.
+/// options.cache, or the user's cache folder (base/cache_folder.h). Throws Error when neither is set.
 std::filesystem::path cache_folder(const DataOptions& options);
 
 /// Ordered (name, value) pairs; the key is the SHA-256 of their text.
@@ -41,14 +42,8 @@ class TensorCache {
   std::filesystem::path folder_;
 };
 
-/// The autoencoder's normal distribution over latents.
-struct Posterior {
-  Tensor mean;
-  Tensor std;
-};
-
 /// What, besides the item, the draw and DataOptions, shapes encoded latents or captions.
-struct Encoder {
+struct EncoderIdentity {
   std::string sha256;  ///< of the TorchScript file (text: of all files that matter, joined by the caller)
   std::string dtype;   ///< that it computes in
   std::string device;  ///< "cpu" or "cuda": their rounding differs
@@ -57,30 +52,30 @@ struct Encoder {
 /// Posteriors of items: any shape, e.g. mean and std [F,C,h,w].
 class LatentCache {
  public:
-  LatentCache(const DataOptions& options, Encoder autoencoder);
-  bool has(const Item& item, const Draw& draw) const;
+  LatentCache(const DataOptions& options, EncoderIdentity autoencoder);
+  bool has(const Item& item, const ItemDraw& draw) const;
   /// make gets load_frames(item, draw, options), uint8 [F,H,W,3]; the file is read and fitted only when the cache lacks
   /// the result.
-  Posterior get_or_make(const Item& item, const Draw& draw,
+  Posterior get_or_make(const Item& item, const ItemDraw& draw,
                         const std::function<Posterior(const Tensor& frames)>& make) const;
 
  private:
-  CacheKey key(const Item& item, const Draw& draw) const;
+  CacheKey key(const Item& item, const ItemDraw& draw) const;
   DataOptions options_;
-  Encoder autoencoder_;
+  EncoderIdentity autoencoder_;
   TensorCache cache_;
 };
 
 /// Prompt embeddings of captions, e.g. [1,L,D].
 class TextCache {
  public:
-  TextCache(const DataOptions& options, Encoder text_encoder);
+  TextCache(const DataOptions& options, EncoderIdentity text_encoder);
   bool has(const std::string& caption) const;
   Tensor get_or_make(const std::string& caption, const std::function<Tensor(const std::string& caption)>& make) const;
 
  private:
   CacheKey key(const std::string& caption) const;
-  Encoder text_encoder_;
+  EncoderIdentity text_encoder_;
   TensorCache cache_;
 };
 

@@ -33,9 +33,6 @@ struct Listing {
   /// Images first, then videos, each sorted by path (bytes of the generic form), then by start_s.
   std::vector<Item> items;
   std::vector<Skipped> skipped;  ///< only with on_bad_item = skip; each one is also logged as a warning
-
-  int64_t image_count() const;
-  int64_t video_count() const;
 };
 
 /// Everything that the sources name, checked: pictures are decoded, videos are probed and long enough at options.fps

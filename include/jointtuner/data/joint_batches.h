@@ -9,17 +9,17 @@
 namespace jointtuner::data {
 
 /// One item of a batch, and how it is taken.
-struct Draw {
+struct ItemDraw {
   int64_t item = 0;   ///< index into Listing::items
   bool flip = false;  ///< images: mirrored left to right
   int64_t clip = 0;   ///< videos: index into Item::clip_starts_s
-  bool operator==(const Draw&) const = default;
+  bool operator==(const ItemDraw&) const = default;
 };
 
 struct JointBatch {
   int64_t micro_step = 0;
-  int64_t epoch = 0;        ///< of the first item
-  std::vector<Draw> draws;  ///< B of them, in order of drawing (images and videos mixed)
+  int64_t epoch = 0;            ///< of the first item
+  std::vector<ItemDraw> draws;  ///< B of them, in order of drawing (images and videos mixed)
 };
 
 /// With n items and batch size B, micro-batch m takes places m*B ... m*B + B-1 of one endless sequence; place p belongs
@@ -47,6 +47,6 @@ class JointBatches {
 
 /// Every draw that can occur, in item order (clips in order; unflipped before flipped, flipped only when image_flip >
 /// 0, unflipped only when image_flip < 1): what has to be encoded before training.
-std::vector<Draw> all_draws(const std::vector<Item>& items, double image_flip);
+std::vector<ItemDraw> all_draws(const std::vector<Item>& items, double image_flip);
 
 }  // namespace jointtuner::data

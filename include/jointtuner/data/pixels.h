@@ -11,13 +11,7 @@ namespace jointtuner::data {
 using at::Tensor;
 
 /// uint8 [F,H,W,3] RGB at options.height x options.width; F = 1 for an image, options.frames for a video.
-Tensor load_frames(const Item& item, const Draw& draw, const DataOptions& options);
-
-/// frames uint8 [F,H,W,3] -> fp32 [F,3,H,W] in [-1,1]: v / 127.5 - 1.
-Tensor to_pixels(const Tensor& frames);
-/// The way back: pixels [F,3,H,W] of any floating dtype and device -> uint8 [F,H,W,3] on the CPU, round((clamp(v, -1,
-/// 1) + 1) * 127.5).
-Tensor to_frames(const Tensor& pixels);
+Tensor load_frames(const Item& item, const ItemDraw& draw, const DataOptions& options);
 
 /// How an item will be used.
 struct ClipUse {

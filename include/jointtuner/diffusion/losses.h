@@ -17,10 +17,4 @@ Tensor diffusion_loss(const Tensor& prediction, const Tensor& target);
 /// diffusion_loss exactly. For v prediction this equals the published x0 form weighted with 1/(1 - alphas_cumprod).
 Tensor ait_loss(const Tensor& prediction, const Tensor& target, const Tensor& shift, double strength);
 
-/// The AiT loss without its noise: with the residual r = prediction - target and its static part m = mean of r over
-/// channels and frames, each item's mean((r - m)^2) + static_weight * mean(m^2) = mean(r^2) - (1 - static_weight) *
-/// mean(m^2). Where the shift blurs what m teaches, this scales it. Returns [B] float32, differentiable in prediction;
-/// weight 1 is diffusion_loss. Not in the paper.
-Tensor static_weighted_loss(const Tensor& prediction, const Tensor& target, double static_weight);
-
 }  // namespace jointtuner::diffusion

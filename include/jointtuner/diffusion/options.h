@@ -11,24 +11,19 @@ struct LossOptions {
   double video_weight = 10;
   double image_weight = 1;
   double shift_strength = 1;
-  double static_weight = 0;
   double video_timestep_shift = 1;
   double image_timestep_shift = 1;
 
   template <class Self, class Field>
   static void fields(Self& o, Field&& field) {
     field("video", o.video,
-          "loss of a video: ait (appearance-independent temporal), diffusion (plain mean squared error) or "
-          "static_weighted (ait without its noise: the residual's static part counts static_weight)",
-          Choices{"ait", "diffusion", "static_weighted"});
+          "loss of a video: ait (appearance-independent temporal) or diffusion (plain mean squared error)",
+          Choices{"ait", "diffusion"});
     field("video_weight", o.video_weight, "factor of a video's loss (published: 10 for ZeroScope, 1 for CogVideoX)",
           Range{0, kUnbounded});
     field("image_weight", o.image_weight, "factor of an image's loss", Range{0, kUnbounded});
     field("shift_strength", o.shift_strength, "strength of the AiT loss's prediction shift; 0 gives the plain loss",
           Range{0, kUnbounded});
-    field("static_weight", o.static_weight,
-          "of the static_weighted loss: weight of the residual's mean over channels and frames; 1 gives the plain loss",
-          Range{0, 1});
     field("video_timestep_shift", o.video_timestep_shift,
           "moves the timesteps that videos are trained at towards noise, where motion is decided: 1 keeps them uniform "
           "(published), 3 puts half of them into the noisiest quarter",

@@ -20,14 +20,7 @@ struct DenoiserOutput {
   Tensor unconditional;
   Tensor conditional;
 };
-using Denoise = std::function<DenoiserOutput(const Tensor& latents, int64_t timestep)>;
-
-enum class Condition { unconditional, conditional };
-
-/// A Denoise that asks `predict` once (conditional) where the guidance scale is 1, and twice elsewhere, unconditional
-/// first.
-Denoise one_by_one(std::function<Tensor(const Tensor& latents, int64_t timestep, Condition condition)> predict,
-                   double guidance_scale);
+using SamplerDenoise = std::function<DenoiserOutput(const Tensor& latents, int64_t timestep)>;
 
 /// After each step. References are valid during the call only.
 struct StepReport {
@@ -60,7 +53,7 @@ struct SamplerSettings {
 /// latents [B,C,F,H,W], N(0,1), float32 (any floating dtype works; arithmetic is at least float32); returns the clean
 /// latents. Runs without recording gradients. Throws Error for settings that make no sense, or predictions of another
 /// shape.
-Tensor sample_ddim(const NoiseSchedule& schedule, const Denoise& denoise, const Tensor& latents,
+Tensor sample_ddim(const NoiseSchedule& schedule, const SamplerDenoise& denoise, const Tensor& latents,
                    const SamplerSettings& settings);
 
 /// DPM-Solver++ 2M (arXiv 2211.01095, algorithm 2), equal to diffusers' DPMSolverMultistepScheduler with dpmsolver++,
@@ -72,7 +65,7 @@ Tensor sample_ddim(const NoiseSchedule& schedule, const Denoise& denoise, const 
 ///
 /// Twice the order of DDIM at the same number of denoiser calls. Deterministic: eta must be 0. The schedule's x0 clip
 /// does not apply.
-Tensor sample_dpmpp_2m(const NoiseSchedule& schedule, const Denoise& denoise, const Tensor& latents,
+Tensor sample_dpmpp_2m(const NoiseSchedule& schedule, const SamplerDenoise& denoise, const Tensor& latents,
                        const SamplerSettings& settings);
 
 /// DPM-Solver++ 2M SDE as CogVideoX samples, equal to diffusers' CogVideoXDPMScheduler given the same noise. One step
@@ -88,7 +81,7 @@ Tensor sample_dpmpp_2m(const NoiseSchedule& schedule, const Denoise& denoise, co
 /// instance) leaves that timestep's noise in the result. diffusers draws twice in each second-order step and drops the
 /// first draw; here one draw a step, by name, is all there is. eta must be 0: the amount of noise is not a choice. The
 /// schedule's x0 clip does not apply.
-Tensor sample_dpmpp_2m_sde(const NoiseSchedule& schedule, const Denoise& denoise, const Tensor& latents,
+Tensor sample_dpmpp_2m_sde(const NoiseSchedule& schedule, const SamplerDenoise& denoise, const Tensor& latents,
                            const SamplerSettings& settings);
 
 enum class Sampler { ddim, dpmpp_2m, dpmpp_2m_sde };
@@ -98,12 +91,12 @@ Sampler parse_sampler(std::string_view name);
 std::string name(Sampler sampler);
 
 /// The sample_... function of that name.
-Tensor sample(Sampler sampler, const NoiseSchedule& schedule, const Denoise& denoise, const Tensor& latents,
+Tensor sample(Sampler sampler, const NoiseSchedule& schedule, const SamplerDenoise& denoise, const Tensor& latents,
               const SamplerSettings& settings);
 
 /// DDIM run backwards: the noise from which sample_ddim (eta 0) comes back to about these clean latents; equal to
 /// diffusers' DDIMInverseScheduler. eta must be 0.
-Tensor invert_ddim(const NoiseSchedule& schedule, const Denoise& denoise, const Tensor& latents,
+Tensor invert_ddim(const NoiseSchedule& schedule, const SamplerDenoise& denoise, const Tensor& latents,
                    const SamplerSettings& settings);
 
 /// Initial latents that carry a reference video's motion: sqrt(strength) * inverted + sqrt(1 - strength) * noise,

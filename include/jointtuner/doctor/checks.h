@@ -10,7 +10,7 @@
 namespace jointtuner::doctor {
 
 struct Options {
-  at::Device device = at::kCPU;  ///< a card is checked beside the CPU
+  at::Device device = at::kCPU;  ///< a GPU is checked beside the CPU
   std::string bundle;            ///< "" = no bundle
   bool quick = false;
 };

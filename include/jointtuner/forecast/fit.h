@@ -10,17 +10,17 @@
 
 namespace jointtuner::forecast {
 
-/// What a process on a card needs besides what is forecast. Allowances, not forecasts: they differ from card to card
+/// What a process on a GPU needs besides what is forecast. Allowances, not forecasts: they differ from GPU to GPU
 /// and from version to version.
 inline constexpr int64_t kCudaContext = 512 << 20;     // driver's context and the libraries' loaded kernels
-inline constexpr int64_t kCublasWorkspace = 32 << 20;  // LibTorch's own size on Hopper; 8 MiB on older cards
+inline constexpr int64_t kCublasWorkspace = 32 << 20;  // LibTorch's own size on Hopper; 8 MiB on older GPUs
 inline constexpr int64_t kCudnnWorkspace = 256 << 20;  // of the convolution algorithm that cuDNN picks
 
 /// Bytes that must be free for the stage once the process has its context: the peak in the allocator's blocks and the
 /// libraries' work spaces; on the CPU the peak alone.
 int64_t required(const Stage& stage, c10::Device described);
 
-/// Of a whole card's memory, what is free after the context; of the host's all.
+/// Of a whole GPU's memory, what is free after the context; of the host's all.
 int64_t usable(int64_t memory, c10::Device described);
 
 /// One change of a run, on top of those before it.

@@ -15,7 +15,6 @@ enum class Fit { cover, stretch };
 
 /// The Fit named "cover" or "stretch"; throws UsageError for any other word.
 Fit fit_from(std::string_view word);
-std::string_view fit_name(Fit fit);
 
 struct Size {
   int64_t height_px = 0;

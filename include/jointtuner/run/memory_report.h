@@ -2,6 +2,7 @@
 #pragma once
 #include <c10/core/Device.h>
 
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -12,14 +13,26 @@
 
 namespace jointtuner::run {
 
-/// The table of all stages, for `check`: of a card, unless run.device is cpu, for a plan can be made without the card.
+using Json = nlohmann::ordered_json;
+
+/// The forecast of all stages, for `check`: of a GPU, unless run.device is cpu, for a plan can be made without the GPU.
 /// With run.memory also which changes make fit what does not, each with its own forecast; each stage that does not fit
-/// is a problem.
-std::string memory_report(const config::RunConfig& config, const backbone::Bundle& bundle, Problems& problems);
+/// is a problem. All numbers are bytes.
+///
+///   on           "GPU" | "CPU"
+///   limit        run.memory, or null
+///   segments     what train.activation_checkpointing "auto" comes to; absent otherwise
+///   stages       [{name, weights, adapters, activations, peak, needs}], with a limit also
+///                {fits, changes: [{settings, needs, fits, cost}]}
+///   allowances   {cublas, cudnn, context}: on a GPU the first two are in `needs`, the context comes on top of it
+Json memory_report(const config::RunConfig& config, const backbone::Bundle& bundle, Problems& problems);
+
+/// That as a table, with what does not fit below it.
+std::string memory_text(const Json& report);
 
 /// GraphOptions::segment_memory of a training run on `device`: as train.activation_checkpointing says, for "auto" the
 /// cheapest choice that fits. Throws Error, naming what to change, when training or a preview is forecast to need more
-/// than run.memory, or without it than the card has free. Only warns about the decode of previews, which goes on in
+/// than run.memory, or without it than the GPU has free. Only warns about the decode of previews, which goes on in
 /// tiles by itself, and on the CPU without run.memory, where the system may yet find some.
 std::vector<inject::SegmentMemory> segments_that_fit(const config::RunConfig& config, const backbone::Bundle& bundle,
                                                      c10::Device device);

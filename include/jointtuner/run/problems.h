@@ -1,4 +1,4 @@
-// A list of everything that is wrong, for `check`. (The one place besides run() that catches: to go on looking.)
+// A list of everything that is wrong: what is thrown while something is looked at joins it, and the looking goes on.
 #pragma once
 #include <c10/util/Exception.h>
 

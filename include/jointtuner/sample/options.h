@@ -1,5 +1,6 @@
 // How videos are sampled, by `sample` and by the previews of a run alike: the `sample` section of a run config.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -64,6 +65,22 @@ struct SampleOptions {
     field("decode_slice", o.decode_slice, "frames decoded at a time; fewer need less memory", Range{1, 4096});
     field("decode_tile", o.decode_tile, "side in pixels of the tiles in which a frame is decoded; 0 = whole frames",
           Range{0, 8192});
+  }
+
+  template <class Rule>
+  static void rules(const SampleOptions& o, Rule&& rule) {
+    std::vector<int64_t> sorted = o.seeds;
+    std::sort(sorted.begin(), sorted.end());
+    const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
+    rule(twice == sorted.end(), "seeds", "{} occurs twice; the same seed gives the same video",
+         twice == sorted.end() ? 0 : *twice);
+    rule(o.eta == 0 || o.sampler == "ddim" || o.sampler == "default", "eta",
+         "expected 0 with the sampler {}, for only ddim takes it; found {}", o.sampler, o.eta);
+    const bool prior = o.noise_prior_strength > 0;
+    rule(!prior || !o.noise_prior_video.empty(), "noise_prior_video",
+         "expected a video, since sample.noise_prior_strength = {}, found \"\"", o.noise_prior_strength);
+    rule(prior || o.noise_prior_video.empty(), "noise_prior_strength",
+         "expected a number above 0, since sample.noise_prior_video = \"{}\", found 0", o.noise_prior_video);
   }
 };
 

@@ -7,9 +7,6 @@
 
 namespace jointtuner::text {
 
-/// What `padded` does with a prompt of more tokens than max_length.
-enum class Overflow { error, truncate };
-
 /// A token that is recognised where it stands literally in a prompt.
 struct SpecialToken {
   std::string text;
@@ -29,15 +26,15 @@ class Tokenizer {
   virtual std::string decode(const std::vector<int64_t>& ids) const = 0;
 
   /// encode(), filled with pad_id to max_length. A longer prompt is an Error that gives both counts and the words that
-  /// do not fit; with Overflow::truncate it keeps the first max_length - 1 of its ids, then eos.
-  std::vector<int64_t> padded(std::string_view prompt, Overflow overflow = Overflow::error) const;
+  /// do not fit.
+  std::vector<int64_t> padded(std::string_view prompt) const;
 
   /// Tokens that the text encoder takes, those before and after a prompt included.
   int64_t max_length() const { return framing_.max_length; }
 
  protected:
   struct Framing {
-    int64_t max_length, eos_id, pad_id;
+    int64_t max_length, pad_id;
   };
   explicit Tokenizer(const Framing& framing) : framing_(framing) {}
   Tokenizer(const Tokenizer&) = default;

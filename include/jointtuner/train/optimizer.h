@@ -25,10 +25,7 @@ class AdamW {
   /// One update with `gradient` fp32 [P] on the parameters' device.
   void step(const Tensor& gradient, double learning_rate);
 
-  /// Updates made so far (skipped steps do not count).
-  int64_t steps_taken() const;
-
-  /// exp_avg [P], exp_avg_sq [P], step [] fp32: all there is to know.
+  /// exp_avg [P], exp_avg_sq [P], step [] (updates made so far, skipped steps not counted) fp32: all there is to know.
   Safetensors state() const;
   /// The reverse, exactly. Throws Error when a tensor is missing or has another shape.
   void restore(const Safetensors& state);

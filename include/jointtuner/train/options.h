@@ -50,6 +50,15 @@ struct TrainOptions {
         "the cheapest of these that is forecast to fit, segment by segment (auto)",
         Choices{"off", "on", "offload", "auto"});
   }
+
+  template <class Rule>
+  static void rules(const TrainOptions& o, Rule&& rule) {
+    rule(o.warmup_steps <= o.steps, "warmup_steps", "expected at most train.steps = {}, found {}", o.steps,
+         o.warmup_steps);
+    rule(o.beta1 < 1, "beta1", "expected a number below 1, found {}", o.beta1);
+    rule(o.beta2 < 1, "beta2", "expected a number below 1, found {}", o.beta2);
+    rule(o.epsilon > 0, "epsilon", "expected a number above 0, found {}", o.epsilon);
+  }
 };
 
 struct PreviewOptions {

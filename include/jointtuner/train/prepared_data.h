@@ -22,19 +22,19 @@ class PreparedData {
 
   /// Posterior (mean and std fp32 [F,C,h,w], autoencoder's scale) of one draw. Throws Error for shapes that are not 4-D
   /// and equal.
-  void set_posterior(const data::Draw& draw, data::Posterior posterior);
+  void set_posterior(const data::ItemDraw& draw, Posterior posterior);
   /// Prompt embedding [1,L,D] of every item with that caption.
   void set_embedding(const std::string& caption, Tensor embedding);
 
   const std::vector<data::Item>& items() const { return items_; }
-  const data::Item& item(const data::Draw& draw) const { return items_.at(static_cast<size_t>(draw.item)); }
+  const data::Item& item(const data::ItemDraw& draw) const { return items_.at(static_cast<size_t>(draw.item)); }
   /// Throws Error naming the item when it was never set.
-  const data::Posterior& posterior(const data::Draw& draw) const;
-  const Tensor& embedding(const data::Draw& draw) const;
+  const Posterior& posterior(const data::ItemDraw& draw) const;
+  const Tensor& embedding(const data::ItemDraw& draw) const;
 
  private:
   std::vector<data::Item> items_;
-  std::map<std::tuple<int64_t, bool, int64_t>, data::Posterior> posteriors_;
+  std::map<std::tuple<int64_t, bool, int64_t>, Posterior> posteriors_;
   std::map<std::string, Tensor> embeddings_;
 };
 

@@ -3,20 +3,23 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "jointtuner/adapter/adapter_file.h"
 #include "jointtuner/adapter/adapter_set.h"
 #include "jointtuner/data/joint_batches.h"
-#include "jointtuner/train/event_file.h"
 #include "jointtuner/train/loss_scaler.h"
-#include "jointtuner/train/metrics.h"
 #include "jointtuner/train/optimizer.h"
 #include "jointtuner/train/options.h"
 #include "jointtuner/train/run_folder.h"
 #include "jointtuner/train/training_step.h"
 
 namespace jointtuner::train {
+
+struct StepMetrics;
+class MetricsFile;
+class EventFile;
 
 /// Built parts of a run; the trainer keeps references to them.
 struct TrainerParts {
@@ -44,6 +47,7 @@ class Trainer {
   /// Makes the adapters trainable and continues from the folder's checkpoint, if it has one. Throws UsageError when
   /// train.steps is less than the steps done already.
   Trainer(TrainerParts parts, TrainerOptions options, Preview preview = {});
+  ~Trainer();
 
   /// Trains to the last step. Optimiser step s is micro-batches s * accumulation ... + accumulation - 1, whose
   /// gradients are averaged; then (unscale,) clip, update. After every step one line of metrics.jsonl and the same in
@@ -75,8 +79,8 @@ class Trainer {
   LossScaler loss_scaler_;
   int64_t step_;
   int64_t saved_step_;  ///< of the newest checkpoint
-  MetricsFile metrics_;
-  EventFile events_;
+  std::unique_ptr<MetricsFile> metrics_;
+  std::unique_ptr<EventFile> events_;
 };
 
 }  // namespace jointtuner::train

@@ -24,13 +24,13 @@ struct StepSettings {
 
 /// One item of the micro-batch as it was trained on.
 struct ItemResult {
-  data::Draw draw;
+  data::ItemDraw draw;
   data::Kind kind = data::Kind::image;
   int64_t timestep = 0;
   double loss = 0;  ///< before its weight
 };
 
-struct StepResult {
+struct TrainingStepResult {
   std::vector<ItemResult> items;    ///< in the order of the batch
   double loss = 0;                  ///< sum of weight * item loss, divided by B
   std::optional<double> mean_gate;  ///< over items and adapted sites; empty for plain LoRA
@@ -43,11 +43,11 @@ class RunningStep {
   /// Losses and the mean gate, float64 [N] on the device.
   const Tensor& measured() const { return measured_; }
   /// The result, given measured() on the CPU.
-  StepResult result(const Tensor& measured) const;
+  TrainingStepResult result(const Tensor& measured) const;
 
  private:
   friend class TrainingStep;
-  StepResult unread_;           ///< items without their losses
+  TrainingStepResult unread_;   ///< items without their losses
   std::vector<size_t> places_;  ///< of the losses among the items: the images', then the videos'
   std::vector<double> weights_;
   bool gated_ = false;
@@ -66,7 +66,7 @@ class TrainingStep {
   ///                      then diffusion::shifted_timestep with the shift of the item's kind
   ///   dropout seed     = randint(2^63 - 1, [1]), "dropout"
   ///
-  /// then the images as one group (F = 1), then the videos as another, each drawn as a whole from the same generators:
+  /// then all images together (F = 1), then all videos, each drawn as a whole from the same generators:
   ///
   ///   x0               = (mean + std * randn) * scaling_factor, "posterior", [Bg,C,F,h,w],
   ///                      with copies of the first frame in front up to a multiple of frames_multiple
@@ -78,21 +78,22 @@ class TrainingStep {
   ///   loss             = sum of weight(kind) * item loss / B
   ///
   /// Adds gradient_factor * d loss / d adapters to the adapters' gradients; reports plain losses, finite or not. With
-  /// gate pooling "batch" the pool is one group. Throws Error when posteriors of one group differ in shape.
-  StepResult run(const data::JointBatch& batch, double gradient_factor = 1.0) const;
+  /// gate pooling "batch" the pool is one group. Throws Error when posteriors of one kind differ in shape.
+  TrainingStepResult run(const data::JointBatch& batch, double gradient_factor = 1.0) const;
 
   /// The same without waiting for the device.
   RunningStep start(const data::JointBatch& batch, double gradient_factor = 1.0) const;
 
  private:
-  struct Draws;
-  struct Group;
-  struct GroupResult {
+  struct StepRandomness;
+  struct SameKind;
+  struct SameKindResult {
     Tensor losses;  ///< float64 [Bg] on the device
     Tensor gate;    ///< float64 [], undefined for plain LoRA
   };
-  Group gather(const data::JointBatch& batch, data::Kind kind) const;
-  GroupResult run_group(data::Kind kind, const Group& group, const Draws& draws, double loss_factor) const;
+  SameKind gather(const data::JointBatch& batch, data::Kind kind) const;
+  SameKindResult run_same_kind(data::Kind kind, const SameKind& items, const StepRandomness& random,
+                               double loss_factor) const;
 
   const PreparedData& data_;
   const diffusion::NoiseSchedule schedule_;

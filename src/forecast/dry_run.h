@@ -1,6 +1,6 @@
 // Work done for its memory alone: while a DryRun lives, tensors on the device `meta` are counted, byte by byte, as they
 // are allocated and freed, and nothing is computed. Models, training steps, samplers and autoencoders run as they are;
-// their storages live exactly as long as they would with values in them.
+// their storages live exactly as long as they would with values in them. Private to forecast.
 //
 // What LibTorch's C++ cannot do on `meta` is added for as long as the object lives (src/forecast/meta_kernels.cpp):
 // shapes of the normalisations, of convolutions and of attention, and the way back to the host: a copy from `meta` to

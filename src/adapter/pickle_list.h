@@ -1,4 +1,4 @@
-// The pickle inside a torch.save'd list of tensors, read without executing anything.
+// The pickle inside a torch.save'd list of tensors, read without executing anything. Private to adapter.
 //
 // A pickle is a program for a stack machine that may import and call any Python function. This reader knows the few
 // instructions and the six names that a list of fp32, fp16 or bf16 tensors or Parameters consists of; at anything else

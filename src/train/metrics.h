@@ -1,4 +1,4 @@
-// What a run tells about each optimiser step: metrics.jsonl, one JSON object a line.
+// What a run tells about each optimiser step: metrics.jsonl, one JSON object a line. Private to train.
 #pragma once
 #include <cstdint>
 #include <cstdio>

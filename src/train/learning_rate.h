@@ -1,4 +1,4 @@
-// The learning rate of each optimiser step.
+// The learning rate of each optimiser step. Private to train.
 #pragma once
 #include <cstdint>
 
@@ -13,8 +13,8 @@ namespace jointtuner::train {
 ///   linear      base * (T - step) / (T - W)
 ///   cosine      base * (1 + cos(pi * (step - W) / (T - W))) / 2
 ///
-/// as the schedules of the same names in transformers and diffusers. Throws UsageError when W > T or the schedule has
-/// another name.
+/// as the schedules of the same names in transformers and diffusers. Throws UsageError for a broken rule of
+/// TrainOptions (W > T), or a schedule of another name.
 double learning_rate(const TrainOptions& options, int64_t step);
 
 }  // namespace jointtuner::train

@@ -1,4 +1,4 @@
-// What the kinds of autoencoder have in common. For backbone's own parts: everybody else uses Autoencoder.
+// What the kinds of autoencoder have in common. Private to backbone: everybody else uses Autoencoder.
 #pragma once
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>

@@ -1,4 +1,4 @@
-// The CUDA cards of this machine and what the program was built with for them. A program built without CUDA has another
+// The CUDA GPUs of this machine and what the program was built with for them. A program built without CUDA has another
 // source file behind this header, which sees none.
 #pragma once
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace jointtuner {
 
-struct Card {
+struct Gpu {
   std::string name;
   int64_t capability = 0;  ///< compute capability times ten: 86 is 8.6
   int64_t total_bytes = 0, free_bytes = 0;
@@ -22,8 +22,8 @@ struct CudaVersions {
   int64_t driver = 0;   ///< the newest CUDA that the driver serves
 };
 
-/// Cards by index; none without a card, a driver, or CUDA in the program.
-std::vector<Card> cards();
+/// GPUs by index; none without a GPU, a driver, or CUDA in the program.
+std::vector<Gpu> gpus();
 
 /// Empty in a program built without CUDA.
 std::optional<CudaVersions> cuda_versions();
@@ -32,7 +32,7 @@ std::optional<CudaVersions> cuda_versions();
 /// CUDA.
 std::string_view cuda_architectures();
 
-/// Which of these a card of that capability runs: "sm_86" (machine code of the same major and no newer minor),
+/// Which of these a GPU of that capability runs: "sm_86" (machine code of the same major and no newer minor),
 /// "compute_80" (PTX of an older one, which the driver compiles at the first launch), or "" when it runs none.
 /// An entry with neither -real nor -virtual is both; one with a letter ("90a") serves its own capability alone.
 std::string code_for_capability(std::string_view architectures, int64_t capability);

@@ -1,4 +1,4 @@
-// `--set a.b=v`: changes of a config on the command line, made to the JSON before it is read.
+// `--set a.b=v`: changes of a config on the command line, made to the JSON before it is read. Private to config.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 #include <string>

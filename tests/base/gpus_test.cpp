@@ -1,11 +1,11 @@
-#include "jointtuner/base/cards.h"
+#include "jointtuner/base/gpus.h"
 
 #include <gtest/gtest.h>
 
 namespace jointtuner {
 namespace {
 
-TEST(Cards, RunMachineCodeOfTheirMajorAndPtxOfAnyOlder) {
+TEST(Gpus, RunMachineCodeOfTheirMajorAndPtxOfAnyOlder) {
   constexpr const char* kBuilt = "80-real,86-real,90-real,120-virtual";
   EXPECT_EQ(code_for_capability(kBuilt, 80), "sm_80");
   EXPECT_EQ(code_for_capability(kBuilt, 86), "sm_86");
@@ -17,7 +17,7 @@ TEST(Cards, RunMachineCodeOfTheirMajorAndPtxOfAnyOlder) {
   EXPECT_EQ(code_for_capability(kBuilt, 75), "");
 }
 
-TEST(Cards, ArchitecturesWithoutASuffixAreBothAndLettersServeOneCapability) {
+TEST(Gpus, ArchitecturesWithoutASuffixAreBothAndLettersServeOneCapability) {
   EXPECT_EQ(code_for_capability("80", 86), "sm_80");
   EXPECT_EQ(code_for_capability("80", 90), "compute_80");
   EXPECT_EQ(code_for_capability("80,90a", 90), "sm_90");

@@ -1,4 +1,4 @@
-// JSON text as configs are written in: RFC 8259 and nothing else.
+// JSON text as configs are written in: RFC 8259 and nothing else. Private to config.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 #include <string>

@@ -1,4 +1,4 @@
-#include "jointtuner/base/cards.h"
+#include "jointtuner/base/gpus.h"
 
 #include <ATen/DeviceAccelerator.h>
 #include <ATen/cuda/CUDAContextLight.h>
@@ -18,8 +18,8 @@ void check(cudaError_t code) {
 
 }  // namespace
 
-std::vector<Card> cards() {
-  std::vector<Card> found;
+std::vector<Gpu> gpus() {
+  std::vector<Gpu> found;
   for (c10::DeviceIndex index = 0; index < c10::cuda::device_count(); ++index) {
     const cudaDeviceProp& properties = *at::cuda::getDeviceProperties(index);
     const auto [free_bytes, total_bytes] = at::accelerator::getMemoryInfo(index);

@@ -1,4 +1,4 @@
-// TensorBoard event files, written by hand: TFRecord frames around protobuf messages.
+// TensorBoard event files, written by hand: TFRecord frames around protobuf messages. Private to train.
 //
 // A record is: length uint64 LE, masked CRC-32C of these 8 bytes, the message, masked CRC-32C of it; the mask is
 // ((crc >> 15 | crc << 17) + 0xa282ead8) mod 2^32. The message is tensorflow.Event: wall_time = 1 (double, seconds),

@@ -1,8 +1,8 @@
-#include "jointtuner/base/cards.h"
+#include "jointtuner/base/gpus.h"
 
 namespace jointtuner {
 
-std::vector<Card> cards() { return {}; }
+std::vector<Gpu> gpus() { return {}; }
 std::optional<CudaVersions> cuda_versions() { return std::nullopt; }
 std::string_view cuda_architectures() { return ""; }
 

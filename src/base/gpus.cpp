@@ -1,4 +1,4 @@
-#include "jointtuner/base/cards.h"
+#include "jointtuner/base/gpus.h"
 
 #include <fmt/format.h>
 

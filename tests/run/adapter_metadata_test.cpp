@@ -1,0 +1,31 @@
+#include "jointtuner/run/adapter_metadata.h"
+
+#include <gtest/gtest.h>
+
+#include "support/temporary_folder.h"
+
+namespace jointtuner::run {
+namespace {
+
+TEST(AdapterMetadata, HasEveryOptionOfTheLossAsText) {
+  const auto bundle = backbone::Bundle::open(testing::golden("nano_bundle"));
+  adapter::AdapterOptions options;
+  options.rank = 3;
+  options.gate = false;
+  diffusion::LossOptions loss;
+  loss.video_weight = 0.1;
+  const adapter::AdapterMetadata metadata = adapter_metadata(options, loss, bundle);
+  EXPECT_EQ(metadata.rank, 3);
+  EXPECT_FALSE(metadata.gated);
+  EXPECT_EQ(metadata.family, "unet3d");
+  EXPECT_EQ(metadata.denoiser_sha256, bundle.sha256("denoiser.pt"));
+  EXPECT_EQ(metadata.trained_with, (std::map<std::string, std::string>{{"loss_video", "ait"},
+                                                                       {"loss_video_weight", "0.1"},
+                                                                       {"loss_image_weight", "1"},
+                                                                       {"loss_shift_strength", "1"},
+                                                                       {"loss_video_timestep_shift", "1"},
+                                                                       {"loss_image_timestep_shift", "1"}}));
+}
+
+}  // namespace
+}  // namespace jointtuner::run
