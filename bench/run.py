@@ -1,7 +1,7 @@
 """Runs every pair of bench/README.md and prints a table of ratios for each family.
 
 usage: run.py WORK_DIR NATIVE JOINTTUNER [--family unet3d|cogvideox] [--rounds N] [--only WORD]
-       run.py --pipelines [--family unet3d|cogvideox]       which pipelines of make_tiny_pipelines.py these families need
+       run.py --pipelines [--family unet3d|cogvideox]       which pipelines of tests.pipelines.tiny these families need
 
 WORK_DIR holds NAME_pipeline and NAME_bundle of each (bench/run.sh makes them). Workers of both sides live at the same time and take
 turns (A B A B ...), so that a slow spell of the machine hits both; the figures are medians, the ratios are medians of the pairs'.

@@ -1,5 +1,5 @@
-// The sprite world's drawing and measures against world/*.py (scripts/goldens/world.py), and scores of true and wrong
-// videos.
+// The sprite world's drawing and measures against world/*.py (tests/goldens/make/world.py), and scores of true and
+// wrong videos.
 #include <ATen/Functions.h>
 #include <ATen/TensorIndexing.h>
 #include <ATen/TensorOperators.h>

@@ -1,7 +1,7 @@
 # Sourced by every recipe: the real binary, a scratch folder, a small config, and what to expect of them.
 # In the environment: JOINTTUNER (the program), SOURCE (the repository), and what families.json says of one family: BUNDLE (a tiny
 # bundle), HEIGHT, WIDTH, FRAMES (of a small clip that it takes), SAMPLING (sampler/guidance/guidance schedule of its published
-# pipeline), PIPELINE (its name in make_tiny_pipelines.py); FOREIGN_BUNDLE (nothing of this one fits it); for oracles also PYTHON.
+# pipeline), PIPELINE (its name in tests/pipelines/tiny.py); FOREIGN_BUNDLE (nothing of this one fits it); for oracles also PYTHON.
 # DEVICE=cuda runs them on a card; by default the CPU, whose results the oracles know.
 set -uo pipefail
 : "${JOINTTUNER:?}" "${SOURCE:?}" "${BUNDLE:?}" "${HEIGHT:?}" "${WIDTH:?}" "${FRAMES:?}"
