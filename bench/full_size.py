@@ -5,7 +5,7 @@
 
     bench/full_size.py /scratch/full_size build/jointtuner cogvideox_5b --steps 12
 
-WORK takes the bundles, made once from tests/goldens/skeletons with random weights (3, 13 and 20 GB), and the runs. Needs a CUDA device and Python's
+WORK takes the bundles, made once from the skeletons beside JOINTTUNER (tests/goldens/bundles, completed by the build) with random weights (3, 13 and 20 GB), and the runs. Needs a CUDA device and Python's
 torch. Peak: the largest sum of tensors of a training step (metrics.jsonl). Card: the largest use that nvidia-smi showed for the process, four
 looks a second, so with the context, the libraries' memory and what the allocator keeps.
 """
@@ -103,7 +103,7 @@ def gib(number):
 def report(name, program, work, steps, settings):
     bundle = work / name
     if not bundle.exists():
-        make_bundle(SOURCE / "tests/goldens/skeletons" / name, bundle)
+        make_bundle(program.parent / "bundles/skeletons" / name, bundle)
     for old in (work / "runs" / name, work / f"{name}_videos"):
         shutil.rmtree(old, ignore_errors=True)
     changes = [f"backbone.bundle={bundle}", f"run.output={work / 'runs'}", f"run.name={name}", f"train.steps={steps}", f"data.cache={work / 'cache'}",

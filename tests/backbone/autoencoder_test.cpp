@@ -28,7 +28,7 @@ class AutoencoderTest : public ::testing::Test {
   Autoencoder make(AutoencoderOptions options = {}) const { return Autoencoder(bundle_, at::kCPU, options); }
   const Tensor& value(const char* name) const { return golden_.at(name); }
 
-  const Bundle bundle_ = Bundle::open(golden("nano_bundle"));
+  const Bundle bundle_ = Bundle::open(golden_bundle("nano_bundle"));
   const Safetensors golden_ = load_safetensors(golden("backbone/autoencoder.safetensors"));
 };
 

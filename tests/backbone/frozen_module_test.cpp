@@ -20,7 +20,7 @@ FrozenModule load(const std::filesystem::path& file, const std::vector<MethodSig
 }
 
 TEST(FrozenModule, weights_equal_those_of_the_plain_loader_and_need_no_gradient) {
-  const std::filesystem::path file = golden("nano_bundle/denoiser.pt");
+  const std::filesystem::path file = golden_bundle("nano_bundle/denoiser.pt");
   const FrozenModule frozen = load(file, {{"forward", 3}});
   const torch::jit::Module plain = torch::jit::load(file.string());
   const auto expected = plain.named_parameters();
@@ -73,13 +73,14 @@ TEST(FrozenModule, damaged_files_are_one_clear_line) {
 }
 
 TEST(FrozenModule, methods_are_checked) {
-  EXPECT_ERROR(load(golden("nano_bundle/denoiser.pt"), {{"encode", 1}}), Error, "denoiser.pt", "no method `encode`");
-  EXPECT_ERROR(load(golden("nano_bundle/denoiser.pt"), {{"forward", 4}}), Error,
+  EXPECT_ERROR(load(golden_bundle("nano_bundle/denoiser.pt"), {{"encode", 1}}), Error, "denoiser.pt",
+               "no method `encode`");
+  EXPECT_ERROR(load(golden_bundle("nano_bundle/denoiser.pt"), {{"forward", 4}}), Error,
                "`forward` takes 3 arguments, expected 4");
 }
 
 TEST(FrozenMethod, a_failing_operator_is_named_on_one_line) {
-  const FrozenModule frozen = load(golden("nano_bundle/autoencoder.pt"));
+  const FrozenModule frozen = load(golden_bundle("nano_bundle/autoencoder.pt"));
   const FrozenMethod encode(frozen, "encode", at::kCPU);
   try {
     encode.run({at::zeros({1, 5, 8, 8})});

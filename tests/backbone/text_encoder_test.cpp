@@ -22,7 +22,7 @@ void PrintTo(const Case& one, std::ostream* out) { *out << one.bundle; }
 // CLIP with byte pairs, and T5 with SentencePiece.
 class TextEncoderTest : public ::testing::TestWithParam<Case> {
  protected:
-  const TextEncoder encoder_{Bundle::open(golden(GetParam().bundle)), at::kCPU};
+  const TextEncoder encoder_{Bundle::open(golden_bundle(GetParam().bundle)), at::kCPU};
   const Safetensors golden_ = load_safetensors(golden(GetParam().embeddings));
 };
 
@@ -52,7 +52,7 @@ TEST_P(TextEncoderTest, a_long_prompt_is_an_error_unless_truncation_is_asked_for
 }
 
 TEST_P(TextEncoderTest, the_tokenizer_alone_counts_as_the_encoder_does) {
-  const auto tokens = tokenizer(Bundle::open(golden(GetParam().bundle)));
+  const auto tokens = tokenizer(Bundle::open(golden_bundle(GetParam().bundle)));
   EXPECT_EQ(tokens->max_length(), golden_.at("truncated").size(1));
   EXPECT_GT(static_cast<int64_t>(tokens->encode(golden_.metadata.at("long_prompt")).size()), tokens->max_length());
 }

@@ -41,7 +41,7 @@ class GraphProgramTest : public ::testing::Test {
 
   // Built once: the weights never change.
   static const GraphProgram& program(bool checkpointing = true) {
-    static const backbone::Bundle bundle = backbone::Bundle::open(golden("nano_bundle"));
+    static const backbone::Bundle bundle = backbone::Bundle::open(golden_bundle("nano_bundle"));
     static const GraphProgram with(bundle, at::kCPU, {.segment_memory = {SegmentMemory::recompute}});
     static const GraphProgram without(bundle, at::kCPU, {.segment_memory = {SegmentMemory::keep}});
     return checkpointing ? with : without;
@@ -123,7 +123,7 @@ TEST_F(GraphProgramTest, scale_and_group_scale_act) {
 }
 
 TEST_F(GraphProgramTest, ungated_adapters_are_plain_low_rank_adaptation) {
-  const GraphProgram plain(backbone::Bundle::open(golden("nano_bundle")), at::kCPU, {.gated = false});
+  const GraphProgram plain(backbone::Bundle::open(golden_bundle("nano_bundle")), at::kCPU, {.gated = false});
   const AdapterSet set = adapters(false);
   const Inputs in = inputs(0);
   EXPECT_LT(difference(plain.run(in.latents, in.timestep, in.embedding, &set), value(0, "ungated")), kRounding);
