@@ -3,7 +3,7 @@
 A scene is shape x texture x colours x background x motion, with a caption from a small grammar. HELD_OUT_SUBJECTS and
 HELD_OUT_MOTIONS never occur in pretraining; references name them by the generic words "a toy" and "dancing", which
 pretraining uses for any sprite and any motion. Every sprite colour has a channel above 0.8, every background none above
-0.45, so that a pixel tells by itself which of the two it is: the metrics (measure.py, `jointtuner evaluate world`) are exact.
+0.45, so that a pixel tells by itself which of the two it is: the metrics (measure.py) are exact.
 """
 import dataclasses
 import math

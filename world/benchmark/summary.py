@@ -1,7 +1,6 @@
-#!/usr/bin/env python
-"""Tables and a plot of what scripts/benchmark.sh has measured.
+"""Tables and a plot of what world/benchmark.sh has measured.
 
-    world/benchmark_summary.py FOLDER        (benchmark/unet3d, which holds pairs/SUBJECT_MOTION/METHOD/scores.csv)
+    python -m world.benchmark.summary FOLDER        (benchmark/unet3d, which holds pairs/SUBJECT_MOTION/METHOD/scores.csv)
 
 Writes FOLDER/videos.csv (a line a video), summary.csv and summary.md (a line a method: means over pairs of the pairs' means, with
 95 % intervals from 10,000 bootstrap samples of the pairs) and summary.png. All pairs, the tuning half and the test half are apart.
@@ -16,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-import sprites
-from draw_references import write
+from world import sprites
+from world.whole_files import write
 
 SCORES = ("appearance", "motion", "contamination", "text", "validity", "joint")
 BASELINE = "published"
@@ -33,7 +32,7 @@ CHANGES = (("timestep shift for videos", "glora_ait_batch_gate", "published"), (
 
 
 def half_of(pair):
-    """As scripts/benchmark.sh splits."""
+    """As world/benchmark.sh splits."""
     subject, motion = next((s, m) for s in sprites.HELD_OUT_SUBJECTS for m in sprites.HELD_OUT_MOTIONS if pair == f"{s}_{m}")
     odd = (list(sprites.HELD_OUT_SUBJECTS).index(subject) + sprites.HELD_OUT_MOTIONS.index(motion)) % 2
     return "test" if odd else "tuning"
@@ -139,7 +138,7 @@ def main():
     folder = parser.parse_args().folder
     lines, means = read(folder)
     if not lines:
-        sys.exit(f"benchmark: error: {folder}/pairs/*/*/scores.csv: nothing is measured yet; run scripts/benchmark.sh")
+        sys.exit(f"benchmark: error: {folder}/pairs/*/*/scores.csv: nothing is measured yet; run world/benchmark.sh")
     rows = summarize(means)
     write(folder / "videos.csv", csv_text(lines))
     write(folder / "summary.csv", csv_text(rows))

@@ -5,14 +5,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 usage() {
   cat <<'TXT'
-usage: scripts/benchmark.sh [--family unet3d|cogvideox] [--methods A,B,...] [--half tuning|test|all] [--part I/N]
+usage: world/benchmark.sh [--family unet3d|cogvideox] [--methods A,B,...] [--half tuning|test|all] [--part I/N]
                             [--samples N] [--output DIR] [--threads N] [--set a.b=v ...] [--list] [--summary]
 
-Trains and samples each method of world/methods.tsv on 6 held-out subjects x 5 held-out motions, 4 prompts x 2 seeds each, and
-measures every video with `jointtuner evaluate world`. Call it again to go on after an interruption: what is measured is kept.
+Trains and samples each method of world/benchmark/methods.tsv on 6 held-out subjects x 5 held-out motions, 4 prompts x 2 seeds each, and
+measures every video with world.measure. Call it again to go on after an interruption: what is measured is kept.
 
   --family F      backbone family (default unet3d); its pretrained pipeline is exported once, below the output folder
-  --methods A,B   only these (default: all of world/methods.tsv)
+  --methods A,B   only these (default: all of world/benchmark/methods.tsv)
   --half H        the pairs for tuning settings, the other half for testing them, or all (default all)
   --part I/N      every N-th piece of work beginning with the I-th, I from 0: for several processes or a job array
   --samples N     training samples of a method, optimiser steps x train.batch (default 600: about a minute of one core)
@@ -24,9 +24,9 @@ measures every video with `jointtuner evaluate world`. Call it again to go on af
   --summary       only make the tables and the plot of what is measured: DIR/FAMILY/{videos.csv,summary.csv,summary.md,summary.png}
 
 Examples:
-  scripts/benchmark.sh --part 0/2 & scripts/benchmark.sh --part 1/2 & wait; scripts/benchmark.sh --summary
-  sbatch --array=0-29 --wrap 'scripts/benchmark.sh --part $SLURM_ARRAY_TASK_ID/30'
-  scripts/benchmark.sh --methods published,static_0 --half tuning --samples 1600 --output benchmark_1600
+  world/benchmark.sh --part 0/2 & world/benchmark.sh --part 1/2 & wait; world/benchmark.sh --summary
+  sbatch --array=0-29 --wrap 'world/benchmark.sh --part $SLURM_ARRAY_TASK_ID/30'
+  world/benchmark.sh --methods published,static_0 --half tuning --samples 1600 --output benchmark_1600
 TXT
 }
 
@@ -51,7 +51,7 @@ while [ $# -gt 0 ]; do
     *) die "unknown option '$1'; see --help" ;;
   esac
 done
-config=configs/world_$family.json
+config=world/$family.json
 [ -f "$config" ] || die "--family $family: expected unet3d or cogvideox"
 [[ $half =~ ^(tuning|test|all)$ ]] || die "--half $half: expected tuning, test or all"
 [[ $samples =~ ^[1-9][0-9]*$ ]] && [ "$samples" -ge 8 ] || die "--samples $samples: expected a number from 8 up"
@@ -64,17 +64,17 @@ while IFS=$'\t' read -r name kind words; do
   case "$name" in "" | \#*) continue ;; esac
   if [ "$kind" = common ]; then common=$words; continue; fi
   names+=("$name") kind_of[$name]=$kind own_of[$name]=$words
-done <world/methods.tsv
+done <world/benchmark/methods.tsv
 if [ -n "$methods" ]; then
   IFS=, read -ra chosen <<<"$methods"
-  for name in "${chosen[@]}"; do [ -n "${kind_of[$name]:-}" ] || die "--methods: no '$name' in world/methods.tsv; known: ${names[*]}"; done
+  for name in "${chosen[@]}"; do [ -n "${kind_of[$name]:-}" ] || die "--methods: no '$name' in world/benchmark/methods.tsv; known: ${names[*]}"; done
   names=("${chosen[@]}")
 fi
 
 root=$output/$family
 if [ $mode = summary ]; then
   scripts/setup.sh --world
-  exec "$(scripts/setup.sh --print-python)" world/benchmark_summary.py "$root"
+  exec "$(scripts/setup.sh --print-python)" -m world.benchmark.summary "$root"
 fi
 
 subjects=(ball sail box plus heart tile) motions=(figure_eight square_loop swoop hop spiral)
@@ -111,10 +111,10 @@ work() {  # PAIR METHOD: one piece, in the folder $root/pairs/PAIR/METHOD; score
       rm -f "$here/both.safetensors"
       "$program" convert "$here/appearance/adapter.safetensors" "$here/both.safetensors" --join "$here/motion/adapter.safetensors" --log-level warning
       source=(--backbone "$root/bundle" --adapter "$here/both.safetensors") ;;
-    *) die "world/methods.tsv: $method: unknown kind '${kind_of[$method]}'" ;;
+    *) die "world/benchmark/methods.tsv: $method: unknown kind '${kind_of[$method]}'" ;;
   esac
   "$program" sample "${source[@]}" --prompts "$references/prompts.txt" --seed 1 --seed 2 --output "$here/videos" --threads "$threads" --log-level warning
-  "$program" evaluate world --samples "$here/videos" --truth "$references/world.json" --csv "$here/scores.csv"
+  "$python" -m world.measure --samples "$here/videos" --truth "$references/world.json" --csv "$here/scores.csv"
 }
 
 pieces=()
@@ -146,7 +146,7 @@ mkdir -p "$root"
 # Several processes may begin at once: one of them exports.
 exec 9>"$root/export.lock"
 flock 9
-[ -f "$root/bundle/bundle.json" ] || scripts/export_world.sh "$family" "$root/bundle"
+[ -f "$root/bundle/bundle.json" ] || world/export.sh "$family" "$root/bundle"
 flock -u 9
 
 began=$SECONDS failed=0 number=0 total=$(((${#pieces[@]} - index + parts - 1) / parts))
@@ -159,7 +159,7 @@ for ((i = index; i < ${#pieces[@]}; i += parts)); do
   exec 9>"$root/pairs/$pair/references.lock"
   flock 9
   [ -f "$root/pairs/$pair/references/world.json" ] ||
-    "$python" world/draw_references.py "$root/pairs/$pair/references" --subject "$subject" --motion "$motion" --frames "$frames"
+    "$python" -m world.benchmark.draw_references "$root/pairs/$pair/references" --subject "$subject" --motion "$motion" --frames "$frames"
   flock -u 9
   # A failure stops this piece at once (errexit holds in the background, not in a condition) and never the others.
   (work "$pair" "$method") >"$root/pairs/$pair/$method/log.txt" 2>&1 </dev/null &

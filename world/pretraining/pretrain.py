@@ -1,8 +1,7 @@
-#!/usr/bin/env python
 """Pretrains one of the two small pipelines from nothing: autoencoder (then its decoder alone, where whitened latents ask for it), one-frame
 samples, clips among them.
 
-    world/pretrain.py unet3d|cogvideox WORK [--device cpu] [--threads 1] [--workers 0] [--minutes 60] [--start PIPELINE]
+    python -m world.pretraining.pretrain unet3d|cogvideox WORK [--device cpu] [--threads 1] [--workers 0] [--minutes 60] [--start PIPELINE]
 
 Everything is kept below WORK/<family>: state.pt (written every five minutes and at the end, so the next call goes on where this
 one stopped), log.jsonl (losses; the curves), and pipeline/, the averaged weights in fp16 in diffusers layout, written whenever it
@@ -25,8 +24,8 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 
-import sprites  # noqa: E402
-from pipelines import FAMILIES, multiply_in_bfloat16, token_ids, write_pipeline  # noqa: E402
+from world import sprites  # noqa: E402
+from world.pretraining.pipelines import FAMILIES, multiply_in_bfloat16, token_ids, write_pipeline  # noqa: E402
 
 SEED = 7
 SAVE_EVERY_S = 300

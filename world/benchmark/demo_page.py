@@ -1,10 +1,8 @@
-#!/usr/bin/env python
 """The demo's page and contact sheet: references, un-tuned and tuned videos side by side, with their scores.
 
-    world/demo_page.py FOLDER
+    python -m world.benchmark.demo_page FOLDER
 
-Reads FOLDER/references (draw_references.py), FOLDER/untuned and FOLDER/tuned (`jointtuner sample`) and FOLDER/scores.csv (`jointtuner
-evaluate world`); writes FOLDER/sheet.png and FOLDER/index.html, which needs nothing but the folder.
+Reads FOLDER/references (draw_references.py), FOLDER/untuned and FOLDER/tuned (`jointtuner sample`) and FOLDER/scores.csv (world.measure); writes FOLDER/sheet.png and FOLDER/index.html, which needs nothing but the folder.
 """
 import argparse
 import csv
@@ -16,7 +14,7 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from draw_references import write
+from world.whole_files import write
 
 ZOOM, GAP, MARGIN = 3, 4, 22
 BACKGROUND, INK = (250, 250, 248), (40, 40, 40)

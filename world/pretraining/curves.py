@@ -1,7 +1,6 @@
-#!/usr/bin/env python
 """The curves of a pretraining.
 
-    world/curves.py LOG.jsonl CURVES.png
+    python -m world.pretraining.curves LOG.jsonl CURVES.png
 """
 import argparse
 import json

@@ -1,10 +1,9 @@
-#!/usr/bin/env python
 """Draws one customization task: pictures of a held-out subject, clips of a held-out motion, captions, and the truth to measure by.
 
-    world/draw_references.py FOLDER --subject ball --motion figure_eight [--frames 8] [--seed 0]
+    python -m world.benchmark.draw_references FOLDER --subject ball --motion figure_eight [--frames 8] [--seed 0]
 
 FOLDER then holds images/*.png and videos/*.mp4 with a caption beside each (x.txt), prompts.txt (what to ask a tuned model for) and
-world.json (what `jointtuner evaluate world` compares with). The pictures show the subject on two backgrounds, the clips two other
+world.json (what world.measure compares with). The pictures show the subject on two backgrounds, the clips two other
 subjects performing the motion on two further ones, and the prompts ask for the four backgrounds that are left: whatever of a
 reference's background, or of a clip's subject, turns up in a result has leaked.
 """
@@ -19,20 +18,14 @@ import av
 import numpy as np
 from PIL import Image
 
-import sprites
+from world import sprites
+from world.whole_files import write
 
 PICTURES, CLIPS, FPS = 4, 4, 8
 
 
 def describe(scene):
     return {k: getattr(scene, k) for k in ("shape", "texture", "first", "second")}
-
-
-def write(path, text):
-    """Whole or not at all."""
-    new = path.with_name(path.name + ".new")
-    new.write_text(text)
-    os.replace(new, path)
 
 
 def write_clip(path, video):

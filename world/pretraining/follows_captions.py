@@ -1,9 +1,8 @@
-#!/usr/bin/env python
 """How well an un-tuned pipeline follows captions: samples fresh ones of the grammar, measures the videos, prints the shares.
 
-    world/judge.py unet3d|cogvideox PIPELINE [--count 200] [--images] [--guidance 2] [--sheet FILE.png]
+    python -m world.pretraining.follows_captions unet3d|cogvideox PIPELINE [--count 200] [--images] [--guidance 2] [--sheet FILE.png]
 
-PIPELINE is a diffusers folder or the state.pt of an unfinished pretraining (its averaged weights). `--images` judges one-frame
+PIPELINE is a diffusers folder or the state.pt of an unfinished pretraining (its averaged weights). `--images` looks at one-frame
 samples. Bars: shape, colour and background right in 90 %, motion in 85 %.
 """
 import argparse
@@ -17,9 +16,9 @@ warnings.simplefilter("ignore")
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-import sprites  # noqa: E402
-from measure import follows, measure  # noqa: E402
-from pipelines import FAMILIES, token_ids  # noqa: E402
+from world import sprites  # noqa: E402
+from world.measure import follows, measure  # noqa: E402
+from world.pretraining.pipelines import FAMILIES, token_ids  # noqa: E402
 
 
 def load(family, path):

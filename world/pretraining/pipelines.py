@@ -10,9 +10,8 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
-import sprites  # noqa: E402
-from make_tiny_pipelines import write_index, write_t5_tokenizer, write_tokenizer  # noqa: E402
+from tests.pipelines.tiny import write_index, write_t5_tokenizer, write_tokenizer
+from world import sprites
 
 TOKENS = 20                  # of a caption
 WIDTH = 64                   # of the text encoder
