@@ -1,14 +1,16 @@
 #!/usr/bin/env python
-"""Full-size backbones on a card: what `jointtuner check` forecasts beside what training and sampling take, in memory and time.
+"""Full-size backbones on a card: what `jointtuner check` forecasts beside what training and sampling take, in memory
+and time.
 
     full_size.py WORK JOINTTUNER [zeroscope|cogvideox_2b|cogvideox_5b ...] [--steps N] [--setting PATH=VALUE ...]
 
     bench/full_size.py /scratch/full_size build/jointtuner cogvideox_5b --steps 12
 
-WORK takes the bundles, made once from the skeletons beside JOINTTUNER (tests/goldens/bundles, completed by the build) with random weights (3, 13 and 20 GB), and the runs. Needs a CUDA device and Python's
-torch. Peak: the largest sum of tensors of a training step (metrics.jsonl). Card: the largest use that nvidia-smi showed for the process, four
-looks a second, so with the context, the libraries' memory and what the allocator keeps.
-"""
+WORK takes the bundles, made once from the skeletons beside JOINTTUNER (tests/goldens/bundles, completed by the build)
+with random weights (3, 13 and 20 GB), and the runs. Needs a CUDA device and Python's torch. Peak: the largest sum of
+tensors of a training step (metrics.jsonl). Card: the largest use that nvidia-smi showed for the process, four looks a
+second, so with the context, the libraries' memory and what the allocator keeps."""
+
 import argparse
 import hashlib
 import json
@@ -24,7 +26,7 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parent.parent
 PROMPT = "a cat looking at the camera"
 UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-CONTEXT = 512 * 2**20   # kCudaContext of include/jointtuner/forecast/fit.h
+CONTEXT = 512 * 2**20  # kCudaContext of include/jointtuner/forecast/fit.h
 # frames per second at which the example clips are long enough for the published number of frames
 EXTRA = {"zeroscope": [], "cogvideox_2b": ["data.fps=24"], "cogvideox_5b": ["data.fps=24"]}
 
@@ -32,14 +34,16 @@ EXTRA = {"zeroscope": [], "cogvideox_2b": ["data.fps=24"], "cogvideox_5b": ["dat
 def fill(tensor_name, shape, dtype):
     """Random weights that keep activations near 1: a fan-in scaled normal, ones for norms, zeros for biases."""
     import torch
+
     if len(shape) < 2:
         return torch.full(shape, 1.0 if tensor_name.endswith("weight") else 0.0, dtype=dtype)
     fan_in = max(1, shape.numel() // shape[0])
-    return torch.randn(shape, dtype=dtype, device="cuda").mul_(0.5 * fan_in ** -0.5).cpu()
+    return torch.randn(shape, dtype=dtype, device="cuda").mul_(0.5 * fan_in**-0.5).cpu()
 
 
 def make_bundle(skeleton, bundle):
     import torch
+
     partial = bundle.with_suffix(".tmp")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(skeleton, partial)
@@ -62,7 +66,12 @@ def make_bundle(skeleton, bundle):
 
 def used_mib():
     """What nvidia-smi shows in use on the first card, in MiB."""
-    answer = subprocess.run(["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-i", "0"], capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-i", "0"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return int(answer.stdout)
 
 
@@ -74,6 +83,7 @@ def run_watched(command, log):
         while not done.is_set():
             largest[0] = max(largest[0], used_mib())
             done.wait(0.25)
+
     began = time.monotonic()
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -106,18 +116,46 @@ def report(name, program, work, steps, settings):
         make_bundle(program.parent / "bundles/skeletons" / name, bundle)
     for old in (work / "runs" / name, work / f"{name}_videos"):
         shutil.rmtree(old, ignore_errors=True)
-    changes = [f"backbone.bundle={bundle}", f"run.output={work / 'runs'}", f"run.name={name}", f"train.steps={steps}", f"data.cache={work / 'cache'}",
-               'data.images=[{"path":"examples/images"}]', 'data.videos=[{"path":"examples/videos"}]', *EXTRA[name], *settings]
+    changes = [
+        f"backbone.bundle={bundle}",
+        f"run.output={work / 'runs'}",
+        f"run.name={name}",
+        f"train.steps={steps}",
+        f"data.cache={work / 'cache'}",
+        'data.images=[{"path":"examples/images"}]',
+        'data.videos=[{"path":"examples/videos"}]',
+        *EXTRA[name],
+        *settings,
+    ]
     options = ["--config", f"configs/{name}_joint.json", *(word for change in changes for word in ("--set", change))]
     expected = forecast(program, options)
     _, card = run_watched([program, "train", *options, "--device", "cuda"], work / f"{name}.train.log")
     lines = [json.loads(line) for line in (work / "runs" / name / "metrics.jsonl").read_text().splitlines()]
     peak = max(line["peak_memory_bytes"] for line in lines)
-    step = statistics.mean(line["seconds"] for line in lines[2:])   # the first two, a picture and a clip, warm up
-    print_row(f"{name}, train", expected, ("encode text", "encode latents", "train"), gib(peak), card, f"{step:.2f} s a step")
-    seconds, card = run_watched([program, "sample", "--run", work / "runs" / name, "--prompt", PROMPT, "--steps", "10", "--output", work / f"{name}_videos",
-                                 "--device", "cuda"], work / f"{name}.sample.log")
-    print_row(f"{name}, sample", expected, ("encode text", "preview", "decode"), "-", card, f"{seconds:.0f} s with 10 steps")
+    step = statistics.mean(line["seconds"] for line in lines[2:])  # the first two, a picture and a clip, warm up
+    print_row(
+        f"{name}, train", expected, ("encode text", "encode latents", "train"), gib(peak), card, f"{step:.2f} s a step"
+    )
+    seconds, card = run_watched(
+        [
+            program,
+            "sample",
+            "--run",
+            work / "runs" / name,
+            "--prompt",
+            PROMPT,
+            "--steps",
+            "10",
+            "--output",
+            work / f"{name}_videos",
+            "--device",
+            "cuda",
+        ],
+        work / f"{name}.sample.log",
+    )
+    print_row(
+        f"{name}, sample", expected, ("encode text", "preview", "decode"), "-", card, f"{seconds:.0f} s with 10 steps"
+    )
 
 
 def print_row(work, expected, stages, peak, card, took):
@@ -139,7 +177,10 @@ def main():
     if unknown := [name for name in names if name not in EXTRA]:
         parser.error(f"unknown {unknown}; known: {list(EXTRA)}")
     arguments.work.mkdir(parents=True, exist_ok=True)
-    print("| work | peak forecast, GiB | measured | card forecast | measured | time |\n|---|---|---|---|---|---|", flush=True)
+    print(
+        "| work | peak forecast, GiB | measured | card forecast | measured | time |\n|---|---|---|---|---|---|",
+        flush=True,
+    )
     for name in names:
         report(name, arguments.program.resolve(), arguments.work.resolve(), arguments.steps, arguments.setting)
 

@@ -1,4 +1,5 @@
-"""Turns a local diffusers text-to-video folder into a jointtuner bundle: `python -m exporter`, behind scripts/export_backbone.sh."""
+"""Turns a local diffusers text-to-video folder into a jointtuner bundle: `python -m exporter`, behind
+scripts/export_backbone.sh."""
 
 import os
 import warnings

@@ -1,4 +1,6 @@
-"""The bundle's folder: every part traced, checked and written, then the manifest; it gets its name only when all of it is right."""
+"""The bundle's folder: every part traced, checked and written, then the manifest; it gets its name only when all of it
+is right."""
+
 import json
 import os
 import shutil
@@ -15,7 +17,13 @@ def preferred(arguments, family, scheduler):
     found = family.preferred(scheduler)
     if arguments.height or arguments.width:
         found.update(height=arguments.height or arguments.width, width=arguments.width or arguments.height)
-    found.update({name: getattr(arguments, name) for name in ("frames", "fps", "steps", "guidance", "guidance_schedule") if getattr(arguments, name) is not None})
+    found.update(
+        {
+            name: getattr(arguments, name)
+            for name in ("frames", "fps", "steps", "guidance", "guidance_schedule")
+            if getattr(arguments, name) is not None
+        }
+    )
     for name in ("frames", "fps", "steps", "guidance"):
         if found[name] < 1:
             raise ExportError(f"--{name} {found[name]}: expected at least 1")
@@ -27,13 +35,15 @@ def quiet_libraries():
     """The exporter's own progress lines say what happens; the libraries' bars and advice would hide them."""
     import diffusers
     import transformers
+
     for library in (diffusers, transformers):
         library.utils.logging.disable_progress_bar()
         library.utils.logging.set_verbosity_error()
 
 
 def write_bundle(arguments, folder, progress):
-    """Everything of the bundle into `folder`, self-checks included; bundle.json last. One part's weights are in memory at a time."""
+    """Everything of the bundle into `folder`, self-checks included; bundle.json last. One part's weights are in memory
+    at a time."""
     import torch
 
     from . import selfcheck
@@ -44,9 +54,20 @@ def write_bundle(arguments, folder, progress):
     quiet_libraries()
     family, pipeline_class = open_folder(arguments.source)
     scheduler = load_scheduler(arguments.source)
-    dtypes = {"denoiser": arguments.dtype, "autoencoder": arguments.autoencoder_dtype or arguments.dtype, "text_encoder": arguments.text_dtype or arguments.dtype}
-    document = manifest.bundle_manifest(family, pipeline_class, arguments.source.resolve().name, scheduler, family.text(folder / "tokenizer"),
-                                        preferred(arguments, family, type(scheduler).__name__), dtypes)
+    dtypes = {
+        "denoiser": arguments.dtype,
+        "autoencoder": arguments.autoencoder_dtype or arguments.dtype,
+        "text_encoder": arguments.text_dtype or arguments.dtype,
+    }
+    document = manifest.bundle_manifest(
+        family,
+        pipeline_class,
+        arguments.source.resolve().name,
+        scheduler,
+        family.text(folder / "tokenizer"),
+        preferred(arguments, family, type(scheduler).__name__),
+        dtypes,
+    )
     for role in ROLES:
         dtype = getattr(torch, manifest.DTYPES[dtypes[role]])
         progress(f"loading {role} as {manifest.DTYPES[dtypes[role]]}")
@@ -85,7 +106,9 @@ def export(arguments, progress):
         temporary.rename(target)
         temporary = None
     except OSError as error:
-        raise ExportError(f"{error.filename or target}: {error.strerror or one_line(error)}: nothing was written to {target}") from error
+        raise ExportError(
+            f"{error.filename or target}: {error.strerror or one_line(error)}: nothing was written to {target}"
+        ) from error
     finally:
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -1,8 +1,9 @@
 """Runs a TorchScript file node by node on fake CUDA tensors: device mismatches show without a GPU.
 
-The two rewrites that the C++ side applies before it runs a graph are applied here too: device constants become the run's device, and
-repeat_interleave takes its count as an integer (traced as a 0-dim CPU tensor, its kernel would mix devices).
-"""
+The two rewrites that the C++ side applies before it runs a graph are applied here too: device constants become the
+run's device, and repeat_interleave takes its count as an integer (traced as a 0-dim CPU tensor, its kernel would mix
+devices)."""
+
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import _disable_current_modes
@@ -10,7 +11,8 @@ from torch.utils._python_dispatch import _disable_current_modes
 from .failure import ExportError
 
 CUDA = torch.device("cuda:0")
-# On a CUDA build without a driver these ask the run time for a backend: devices are compared by hand, shapes come from meta.
+# On a CUDA build without a driver these ask the run time for a backend: devices are compared by hand, shapes come from
+# meta.
 ASK_DRIVER = ("aten::_convolution", "aten::scaled_dot_product_attention", "aten::native_group_norm", "aten::group_norm")
 
 
@@ -70,7 +72,14 @@ class FakeCudaRun:
             results = [list(inputs)]
         elif kind == "prim::TupleConstruct":
             results = [tuple(inputs)]
-        elif kind in ("prim::NumToTensor", "aten::Int", "aten::IntImplicit", "aten::ScalarImplicit", "aten::Bool", "aten::Float"):
+        elif kind in (
+            "prim::NumToTensor",
+            "aten::Int",
+            "aten::IntImplicit",
+            "aten::ScalarImplicit",
+            "aten::Bool",
+            "aten::Float",
+        ):
             results = [self.host_conversion(kind, inputs[0])]
         else:
             results = self.call(node, inputs)
@@ -80,7 +89,10 @@ class FakeCudaRun:
     @staticmethod
     def host_conversion(kind, value):
         if isinstance(value, torch.Tensor) and not is_host_number(value):
-            raise ExportError(f"on CUDA, {kind} would read a number from the device: the traced graph depends on values, not on sizes alone")
+            raise ExportError(
+                f"on CUDA, {kind} would read a number from the device: the traced graph depends on values, not on "
+                "sizes alone"
+            )
         with _disable_current_modes():
             if kind == "prim::NumToTensor":
                 return torch.tensor(value)
@@ -96,7 +108,7 @@ class FakeCudaRun:
         tensors = [v for v in inputs if isinstance(v, torch.Tensor)]
         try:
             if tensors and all(map(is_host_number, tensors)) and not any(isinstance(v, torch.device) for v in inputs):
-                with _disable_current_modes():   # sizes are computed on the host: keep their values
+                with _disable_current_modes():  # sizes are computed on the host: keep their values
                     result = function(*map(host_value, arguments), **keywords)
             elif self.rewrite and kind == "aten::repeat_interleave" and is_host_number(arguments[1]):
                 with _disable_current_modes():
@@ -110,7 +122,9 @@ class FakeCudaRun:
             raise
         except Exception as error:
             shown = [f"{v.device} {tuple(v.shape)}" for v in flat(inputs) if isinstance(v, torch.Tensor)]
-            raise ExportError(f"on CUDA, {kind} on {', '.join(shown)} would fail: {str(error).splitlines()[0][:200]}") from error
+            raise ExportError(
+                f"on CUDA, {kind} on {', '.join(shown)} would fail: {str(error).splitlines()[0][:200]}"
+            ) from error
         return [result] if len(list(node.outputs())) == 1 else list(result)
 
     @staticmethod
@@ -119,7 +133,10 @@ class FakeCudaRun:
         if len(devices) != 1:
             raise ExportError(f"on CUDA, {kind} would get tensors on {sorted(map(str, devices))}")
         with _disable_current_modes():
-            meta = [torch.empty(v.shape, dtype=v.dtype, device="meta") if isinstance(v, torch.Tensor) else v for v in arguments]
+            meta = [
+                torch.empty(v.shape, dtype=v.dtype, device="meta") if isinstance(v, torch.Tensor) else v
+                for v in arguments
+            ]
             if kind == "aten::_convolution":
                 result = torch.ops.aten.convolution.default(*meta[:9])
             else:

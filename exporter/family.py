@@ -1,4 +1,6 @@
-"""What a kind of text-to-video pipeline must say to be exported; unet3d.py and cogvideox.py are the kinds that exist."""
+"""What a kind of text-to-video pipeline must say to be exported; unet3d.py and cogvideox.py are the kinds that
+exist."""
+
 import inspect
 from types import SimpleNamespace
 
@@ -10,7 +12,7 @@ ROLES = ("denoiser", "autoencoder", "text_encoder")
 
 def complete_config(model_class, folder):
     """config.json with the defaults of its class: what the loaded model will have, without loading it."""
-    if hasattr(model_class, "config_class") and model_class.config_class is not None:   # transformers
+    if hasattr(model_class, "config_class") and model_class.config_class is not None:  # transformers
         try:
             return model_class.config_class.from_pretrained(folder, local_files_only=True)
         except Exception as error:
@@ -22,14 +24,17 @@ def complete_config(model_class, folder):
 
 class Family:
     """One kind of pipeline. Instances hold the configs of a checked folder: everything but the weights."""
-    name = ""            # the manifest's `family`
-    shown = ""           # what users call these models
-    parts = {}           # role -> (folder, library, class)
-    tokenizer = ""       # transformers' class
-    schedulers = ()      # diffusers' classes whose constants are understood
-    root = ""            # attribute of the traced denoiser that holds the model
-    adapter_rules = ()   # (ancestor class, names, group): a linear counts when a name is one of the dot-separated parts of its path below the ancestor
-    segments = ()        # units of activation checkpointing: regular expressions of module paths below root
+
+    name = ""  # the manifest's `family`
+    shown = ""  # what users call these models
+    parts = {}  # role -> (folder, library, class)
+    tokenizer = ""  # transformers' class
+    schedulers = ()  # diffusers' classes whose constants are understood
+    root = ""  # attribute of the traced denoiser that holds the model
+    # (ancestor class, names, group): a linear counts when a name is one of the dot-separated parts of its path below
+    # the ancestor
+    adapter_rules = ()
+    segments = ()  # units of activation checkpointing: regular expressions of module paths below root
     gate_init = ""
 
     def __init__(self, folder, classes):
@@ -46,7 +51,10 @@ class Family:
         """Settings of other kinds of autoencoders, which would need what nobody here does."""
         for key in keys:
             if getattr(self.configs["autoencoder"], key) not in (None, False):
-                raise ExportError(f"vae: {key} is set, and {self.shown} have no such setting: this VAE belongs to another kind of model")
+                raise ExportError(
+                    f"vae: {key} is set, and {self.shown} have no such setting: this VAE belongs to another kind of "
+                    "model"
+                )
 
     # What a kind says, from its configs alone. dtype is torch's.
     def check(self):
@@ -72,7 +80,8 @@ class Family:
         raise NotImplementedError
 
     def preferred(self, scheduler):
-        """What the folder itself says about size and sampling: height, width, frames, fps, steps, guidance, guidance_schedule."""
+        """What the folder itself says about size and sampling: height, width, frames, fps, steps, guidance,
+        guidance_schedule."""
         raise NotImplementedError
 
     def check_size(self, height, width, frames):

@@ -1,4 +1,5 @@
 """Compares each written TorchScript file with the model it came from, before the manifest exists."""
+
 import ctypes
 import gc
 import hashlib
@@ -8,11 +9,12 @@ import time
 import torch
 
 from . import torchscript_file
-from .fake_cuda import check_devices
 from .failure import ExportError, one_line
+from .fake_cuda import check_devices
 
-# A trace runs the same operations in the same order, so fp32 differs by the last bits at most, where a sum is cut up differently
-# between threads. Half types round each result to 11 and 8 bits: one such difference early on grows through some hundred layers.
+# A trace runs the same operations in the same order, so fp32 differs by the last bits at most, where a sum is cut up
+# differently between threads. Half types round each result to 11 and 8 bits: one such difference early on grows through
+# some hundred layers.
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}
 
 
@@ -24,20 +26,34 @@ def difference(found, expected):
 def compare(what, found, expected, dtype):
     """Shapes, dtype, finite, and values within the tolerance."""
     if found.shape != expected.shape:
-        raise ExportError(f"self-check: {what}: the file gives {tuple(found.shape)} and the model {tuple(expected.shape)}: a size was baked into the trace")
+        raise ExportError(
+            f"self-check: {what}: the file gives {tuple(found.shape)} and the model {tuple(expected.shape)}: a size "
+            "was baked into the trace"
+        )
     if expected.dtype != dtype or found.dtype != dtype:
-        raise ExportError(f"self-check: {what}: the model gives {expected.dtype} and the file {found.dtype}, expected {dtype}")
+        raise ExportError(
+            f"self-check: {what}: the model gives {expected.dtype} and the file {found.dtype}, expected {dtype}"
+        )
     if not bool(expected.isfinite().all()):
-        raise ExportError(f"self-check: {what}: the model itself gives non-finite numbers in {dtype}: its weights are damaged, or it needs --dtype fp32 or bf16")
+        raise ExportError(
+            f"self-check: {what}: the model itself gives non-finite numbers in {dtype}: its weights are damaged, or it "
+            "needs --dtype fp32 or bf16"
+        )
     off = difference(found, expected)
     if not off <= TOLERANCE[dtype]:
-        raise ExportError(f"self-check: {what}: the file differs from the model by {off:.2g} (allowed {TOLERANCE[dtype]:.0e}): a branch was baked into the trace")
+        raise ExportError(
+            f"self-check: {what}: the file differs from the model by {off:.2g} (allowed {TOLERANCE[dtype]:.0e}): a "
+            "branch was baked into the trace"
+        )
     return off
 
 
 def digests(named_tensors):
     """SHA-256 of each tensor's bytes: what remains of a model when it is freed."""
-    return {name: hashlib.sha256(t.detach().contiguous().reshape(-1).view(torch.uint8).numpy()).digest() for name, t in named_tensors}
+    return {
+        name: hashlib.sha256(t.detach().contiguous().reshape(-1).view(torch.uint8).numpy()).digest()
+        for name, t in named_tensors
+    }
 
 
 def load(path, weights):
@@ -91,9 +107,14 @@ def check_graph(module, graph, method, inputs, progress):
     """No dropout switched on, no control flow, one device."""
     for node in graph.nodes():
         if node.kind() in ("prim::If", "prim::Loop"):
-            raise ExportError(f"self-check: {method}: the traced graph holds control flow ({node.kind()}), which the C++ side refuses: this model cannot be traced")
+            raise ExportError(
+                f"self-check: {method}: the traced graph holds control flow ({node.kind()}), which the C++ side "
+                "refuses: this model cannot be traced"
+            )
         if node.kind() in ("aten::dropout", "aten::feature_dropout") and list(node.inputs())[2].toIValue():
-            raise ExportError(f"self-check: {method}: a dropout is switched on in the traced graph: the model was not in eval mode")
+            raise ExportError(
+                f"self-check: {method}: a dropout is switched on in the traced graph: the model was not in eval mode"
+            )
     check_devices(module, graph, inputs)
     progress(f"  {method}: every node runs on one CUDA device (fake tensors)")
 
@@ -107,9 +128,12 @@ def sweep(name, part, loaded, expected, dtype, progress):
             try:
                 with torch.no_grad(), torch.jit.optimized_execution(False):
                     found = tuples(case.found(loaded, *case.inputs))
-            except Exception as error:   # TorchScript's message stands at the end, below the Python stack of the trace
+            except Exception as error:  # TorchScript's message stands at the end, below the Python stack of the trace
                 last = str(error).strip().splitlines()[-1]
-                raise ExportError(f"self-check: {what}: the model runs and the file fails ({last[:200]}): a size was baked into the trace") from error
+                raise ExportError(
+                    f"self-check: {what}: the model runs and the file fails ({last[:200]}): a size was baked into the "
+                    "trace"
+                ) from error
             for a, b in zip(found, expected[group, case.label], strict=True):
                 worst = max(worst, compare(what, a, b, dtype))
             if slow(started):
@@ -130,27 +154,35 @@ def parameter_paths(graph):
 
 
 def check_sites(graph, part, modules):
-    """Each adapter site is one aten::linear of the graph, and each segment pattern names modules that the graph calls."""
+    """Each adapter site is one aten::linear of the graph, and each segment pattern names modules that the graph
+    calls."""
     linears = parameter_paths(graph)
     for site, _ in part.sites:
         if linears.count(f"{part.root}.{site}.weight") != 1:
-            raise ExportError(f"self-check: site {site} stands {linears.count(f'{part.root}.{site}.weight')} times in the graph as a linear, expected once")
+            raise ExportError(
+                f"self-check: site {site} stands {linears.count(f'{part.root}.{site}.weight')} times in the graph as a "
+                "linear, expected once"
+            )
     for pattern in part.segments:
         if not any(re.fullmatch(pattern, path) for path in modules):
-            raise ExportError(f"self-check: no module path matches the checkpoint segment {pattern}: this model has another structure")
+            raise ExportError(
+                f"self-check: no module path matches the checkpoint segment {pattern}: this model has another structure"
+            )
 
 
 def free_memory():
-    """Gives what is unused back to the system: modules are parts of cycles, and glibc keeps blocks of up to 32 MB, which is most of a transformer."""
+    """Gives what is unused back to the system: modules are parts of cycles, and glibc keeps blocks of up to 32 MB,
+    which is most of a transformer."""
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)   # glibc's own
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's own
     if trim:
         trim(0)
 
 
 def write_checked(name, part, path, dtype, progress):
-    """Traces the part, writes `path` and compares it with the model. One copy of the weights at any time: the model's values come first, then it
-    is traced, written and freed, then the file is loaded. Raises ExportError with what disagrees."""
+    """Traces the part, writes `path` and compares it with the model. One copy of the weights at any time: the model's
+    values come first, then it is traced, written and freed, then the file is loaded. Raises ExportError with what
+    disagrees."""
     progress(f"running {name}")
     expected, expected_gradient = references(part, progress)
     modules = [p for p, _ in part.model.named_modules()]
@@ -169,14 +201,16 @@ def write_checked(name, part, path, dtype, progress):
 
     progress(f"checking {name} ({path.stat().st_size / 1e6:.1f} MB)")
     loaded = load(path, weights)
-    for method, inputs in examples.items():   # graphs are looked at before a method runs, which may change them
+    for method, inputs in examples.items():  # graphs are looked at before a method runs, which may change them
         graph = loaded.inlined_graph if method == "forward" else getattr(loaded, method).inlined_graph
         if part.sites:
             check_sites(graph, part, modules)
         check_graph(loaded, graph, method, inputs, progress)
     sweep(name, part, loaded, expected, dtype, progress)
     if part.gradient:
-        off = compare("gradient by the latents", gradient(part.gradient, part.gradient.found, loaded), expected_gradient, dtype)
+        off = compare(
+            "gradient by the latents", gradient(part.gradient, part.gradient.found, loaded), expected_gradient, dtype
+        )
         progress(f"  gradient by the latents agrees to {off:.1e}")
     del loaded
     free_memory()

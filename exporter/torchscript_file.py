@@ -1,5 +1,6 @@
-"""Writes a traced module as C++ reads it: without the Python line tables, which are more than half of a small file, and without what depends
-on them or on the example inputs, so that the same weights give the same bytes."""
+"""Writes a traced module as C++ reads it: without the Python line tables, which are more than half of a small file, and
+without what depends on them or on the example inputs, so that the same weights give the same bytes."""
+
 import os
 import shutil
 import struct
@@ -9,7 +10,7 @@ import torch
 
 from .failure import ExportError
 
-ALIGNMENT = 64   # of tensor records, as torch.save writes them: a mapped file can then be used in place
+ALIGNMENT = 64  # of tensor records, as torch.save writes them: a mapped file can then be used in place
 
 
 def save_in_child(traced, path):
@@ -35,13 +36,18 @@ def save(traced, path):
         for entry in source.infolist():
             if entry.filename.endswith((".debug_pkl", "/.data/serialization_id")) or "/traced_inputs" in entry.filename:
                 continue
-            copy = zipfile.ZipInfo(entry.filename)   # with a fixed date
-            copy.compress_type = zipfile.ZIP_DEFLATED if entry.filename.endswith(("/data.pkl", ".py")) else zipfile.ZIP_STORED
+            copy = zipfile.ZipInfo(entry.filename)  # with a fixed date
+            copy.compress_type = (
+                zipfile.ZIP_DEFLATED if entry.filename.endswith(("/data.pkl", ".py")) else zipfile.ZIP_STORED
+            )
             if copy.compress_type == zipfile.ZIP_STORED:
                 header = 30 + len(entry.filename.encode()) + 4
                 padding = -(target.fp.tell() + header) % ALIGNMENT
                 copy.extra = b"FB" + struct.pack("<H", padding) + b"Z" * padding
             copy.file_size = entry.file_size
-            with source.open(entry) as stream, target.open(copy, "w") as record:   # never a second copy of the weights in memory
+            with (
+                source.open(entry) as stream,
+                target.open(copy, "w") as record,
+            ):  # never a second copy of the weights in memory
                 shutil.copyfileobj(stream, record, 1 << 24)
     full.unlink()

@@ -1,10 +1,10 @@
 """How well a video is what was asked for, and what of the references has leaked into it: scores in 0..1.
 
-appearance     mean over frames of max(0, 1 - e / 0.3), e the mean colour difference from the subject drawn where it fits, over the
-               union of both; 0 for a frame without a sprite
+appearance     mean over frames of max(0, 1 - e / 0.3), e the mean colour difference from the subject drawn where it
+               fits, over the union of both; 0 for a frame without a sprite
 motion         exp(-(distance / 1.5 px)^2), the distance of contents.motion_distance
-contamination  the larger of: share of sprite pixels nearest to a colour of a reference video's sprite that the subject does not have;
-               share of the ground nearest to a reference's background that was not asked for
+contamination  the larger of: share of sprite pixels nearest to a colour of a reference video's sprite that the subject
+               does not have; share of the ground nearest to a reference's background that was not asked for
 text           share of the ground nearest to the asked background
 validity       share of frames with exactly one sprite
 joint          harmonic mean of appearance, motion and 1 - contamination; 0 when one of them is 0
@@ -19,13 +19,15 @@ from world import sprites
 from world.contents import WorldError, check_video, cover, fit, ground_pixels, motion_distance, pieces, track
 
 NAMES = ("appearance", "motion", "contamination", "text", "validity", "joint")
-MOTION_SCALE = 1.5           # pixels
-COLOUR_SCALE = .3            # about what two subjects drawn at random differ by
+MOTION_SCALE = 1.5  # pixels
+COLOUR_SCALE = 0.3  # about what two subjects drawn at random differ by
 
 
 @dataclasses.dataclass(frozen=True)
 class References:
-    """What must not turn up in a result: the colours of the reference videos' sprites, and the backgrounds of all references."""
+    """What must not turn up in a result: the colours of the reference videos' sprites, and the backgrounds of all
+    references."""
+
     colours: frozenset
     backgrounds: frozenset
 
@@ -47,7 +49,7 @@ def check_scene(scene):
 def share(pixels, table, names):
     """Of the pixels [N,3], those whose nearest colour in the table has one of these names."""
     if not len(pixels):
-        return 0.
+        return 0.0
     nearest = (pixels[:, None] - torch.tensor(list(table.values()))).square().sum(2).argmin(1)
     return torch.tensor([name in names for name in table])[nearest].double().mean().item()
 
@@ -62,7 +64,7 @@ def appearance(video, covers, places, scene):
 
 def joint(appearance, motion, contamination):
     parts = (appearance, motion, 1 - contamination)
-    return 3 / sum(1 / part for part in parts) if min(parts) > 0 else 0.
+    return 3 / sum(1 / part for part in parts) if min(parts) > 0 else 0.0
 
 
 def scores(video, scene, references):
@@ -72,12 +74,15 @@ def scores(video, scene, references):
     covers = cover(video)
     places = track(covers)
     seen = ~places[:, 0].isnan()
-    ground, sprite = ground_pixels(video, covers), video.permute(0, 2, 3, 1)[covers > .95]
+    ground, sprite = ground_pixels(video, covers), video.permute(0, 2, 3, 1)[covers > 0.95]
     found = dict(
-        appearance=appearance(video[seen], covers[seen], places[seen], scene) / len(video) if seen.any() else 0.,
-        motion=float(np.exp(-(motion_distance(places, scene.motion) / MOTION_SCALE) ** 2)),
-        contamination=max(share(sprite, sprites.COLOURS, references.colours - {scene.first, scene.second}),
-                          share(ground, sprites.BACKGROUNDS, references.backgrounds - {scene.background})),
+        appearance=appearance(video[seen], covers[seen], places[seen], scene) / len(video) if seen.any() else 0.0,
+        motion=float(np.exp(-((motion_distance(places, scene.motion) / MOTION_SCALE) ** 2))),
+        contamination=max(
+            share(sprite, sprites.COLOURS, references.colours - {scene.first, scene.second}),
+            share(ground, sprites.BACKGROUNDS, references.backgrounds - {scene.background}),
+        ),
         text=share(ground, sprites.BACKGROUNDS, {scene.background}),
-        validity=sum(n == 1 for n in pieces(covers)) / len(video))
+        validity=sum(n == 1 for n in pieces(covers)) / len(video),
+    )
     return found | dict(joint=joint(found["appearance"], found["motion"], found["contamination"]))

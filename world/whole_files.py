@@ -1,4 +1,5 @@
 """Files that are there whole or not at all."""
+
 import os
 
 

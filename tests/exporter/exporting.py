@@ -1,4 +1,5 @@
 """What the exporter's tests need: runs of the real command in this process, and broken copies of folders."""
+
 import contextlib
 import io
 import json
@@ -6,10 +7,8 @@ import os
 import shutil
 import tempfile
 import unittest
-import warnings
 from pathlib import Path
 
-warnings.simplefilter("ignore")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 from safetensors.torch import load_file, save_file
 
@@ -22,7 +21,8 @@ WORK = Path(tempfile.mkdtemp(prefix="export_test."))
 def write_quietly(name, folder, **options):
     import diffusers
     import transformers
-    for library in (diffusers, transformers):   # test output, not progress bars
+
+    for library in (diffusers, transformers):  # test output, not progress bars
         library.utils.logging.disable_progress_bar()
         library.utils.logging.set_verbosity_error()
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
@@ -51,7 +51,8 @@ def edit_weights(path, change):
 
 class Refusals(unittest.TestCase):
     """One fault each: exit code 1, one clear line, and nothing left behind."""
-    source = None   # folder that is copied
+
+    source = None  # folder that is copied
 
     def setUp(self):
         self.folder = WORK / "broken"

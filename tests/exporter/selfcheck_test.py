@@ -1,6 +1,5 @@
-#!/usr/bin/env python
 """The exporter's self-check, on small modules that are wrong in one way each. Exits non-zero on a failure."""
-import sys
+
 import tempfile
 import unittest
 import warnings
@@ -59,15 +58,17 @@ class SelfCheck(unittest.TestCase):
 
         class Mixed(torch.nn.Module):
             def forward(self, x):
-                return x + table   # a constant of the graph, not a buffer: fake CUDA sees it as a tensor of the file
+                return x + table  # a constant of the graph, not a buffer: fake CUDA sees it as a tensor of the file
 
         class Made(torch.nn.Module):
             def forward(self, x):
-                return x + torch.arange(4.0)   # device constant "cpu": rewritten
+                return x + torch.arange(4.0)  # device constant "cpu": rewritten
 
         fake_cuda.check_devices(m := self.traced(Made(), torch.ones(4)), m.inlined_graph, [torch.ones(4)])
         with self.assertRaisesRegex(ExportError, "on CUDA, aten::add"):
-            fake_cuda.FakeCudaRun(m := self.traced(Made(), torch.ones(4)), m.inlined_graph, [torch.ones(4)], rewrite=False).outputs()
+            fake_cuda.FakeCudaRun(
+                m := self.traced(Made(), torch.ones(4)), m.inlined_graph, [torch.ones(4)], rewrite=False
+            ).outputs()
         with self.assertRaisesRegex(ExportError, "on CUDA, aten::add"):
             fake_cuda.check_devices(m := self.traced(Mixed(), torch.ones(4)), m.inlined_graph, [torch.ones(4)])
 
@@ -87,7 +88,9 @@ class SelfCheck(unittest.TestCase):
                 return torch.nn.functional.dropout(x, 0.1, True)
 
         with self.assertRaisesRegex(ExportError, "a dropout is switched on"):
-            selfcheck.check_graph(m := self.traced(Drop(), torch.ones(3)), m.inlined_graph, "forward", [torch.ones(3)], lambda text: None)
+            selfcheck.check_graph(
+                m := self.traced(Drop(), torch.ones(3)), m.inlined_graph, "forward", [torch.ones(3)], lambda text: None
+            )
 
     def test_a_value_read_from_the_device(self):
         class Value(torch.nn.Module):
@@ -107,14 +110,24 @@ class SelfCheck(unittest.TestCase):
                 return branch(x)
 
         with self.assertRaisesRegex(ExportError, "control flow"):
-            selfcheck.check_graph(m := self.traced(Branch(), torch.ones(3)), m.inlined_graph, "forward", [torch.ones(3)], lambda text: None)
+            selfcheck.check_graph(
+                m := self.traced(Branch(), torch.ones(3)),
+                m.inlined_graph,
+                "forward",
+                [torch.ones(3)],
+                lambda text: None,
+            )
 
     def test_values(self):
         one = torch.ones(1000)
         selfcheck.compare("x", one + 1e-7, one, torch.float32)
-        for found, expected, dtype, words in ((one * 1.0001, one, torch.float32, "differs from the model"), (one[:5], one, torch.float32, "a size was baked"),
-                                              (one.half(), one.half(), torch.float32, "expected torch.float32"), (one, one * float("inf"), torch.float32, "non-finite"),
-                                              (one * float("nan"), one, torch.float32, "differs from the model")):
+        for found, expected, dtype, words in (
+            (one * 1.0001, one, torch.float32, "differs from the model"),
+            (one[:5], one, torch.float32, "a size was baked"),
+            (one.half(), one.half(), torch.float32, "expected torch.float32"),
+            (one, one * float("inf"), torch.float32, "non-finite"),
+            (one * float("nan"), one, torch.float32, "differs from the model"),
+        ):
             with self.assertRaisesRegex(ExportError, words):
                 selfcheck.compare("x", found, expected, dtype)
 
@@ -135,10 +148,20 @@ class SelfCheck(unittest.TestCase):
             selfcheck.load(path, weights)
 
     def write(self, models, gradient=False):
-        """The whole way of a part through tracing, writing and comparing; takes the model out of its list, and returns the progress lines."""
+        """The whole way of a part through tracing, writing and comparing; takes the model out of its list, and returns
+        the progress lines."""
         x, lines = torch.arange(6.0).reshape(2, 3), []
-        cases = {name: same_method(name, lambda model: model, [("2 rows", (x,)), ("5 rows", (torch.ones(5, 3),))]) for name in ("encode", "decode")}
-        part = Part(models.pop(), lambda model: model, lambda wrapped: {"encode": (x,), "decode": (x,)}, cases, gradient=cases["decode"][1] if gradient else None)
+        cases = {
+            name: same_method(name, lambda model: model, [("2 rows", (x,)), ("5 rows", (torch.ones(5, 3),))])
+            for name in ("encode", "decode")
+        }
+        part = Part(
+            models.pop(),
+            lambda model: model,
+            lambda wrapped: {"encode": (x,), "decode": (x,)},
+            cases,
+            gradient=cases["decode"][1] if gradient else None,
+        )
         selfcheck.write_checked("halves", part, self.path, torch.float32, lines.append)
         return part, lines
 
@@ -149,9 +172,11 @@ class SelfCheck(unittest.TestCase):
         self.assertIn("  gradient by the latents agrees to 0.0e+00", lines)
 
     def test_parts_that_disagree(self):
-        for module, words in ((BrokenDecode(), "halves.decode at 2 rows: the file differs from the model by 0.001"),
-                              (BakedSize(), "halves.decode at 5 rows: .*a size was baked into the trace"),
-                              (Rounded(), "halves.decode at 2 rows: the file differs from the model")):
+        for module, words in (
+            (BrokenDecode(), "halves.decode at 2 rows: the file differs from the model by 0.001"),
+            (BakedSize(), "halves.decode at 5 rows: .*a size was baked into the trace"),
+            (Rounded(), "halves.decode at 2 rows: the file differs from the model"),
+        ):
             with self.assertRaisesRegex(ExportError, words):
                 self.write([module])
 

@@ -1,16 +1,21 @@
-"""Compares what jointtuner wrote with what the oracles wrote; prints the differences and exits non-zero when one is too large.
+"""Compares what jointtuner wrote with what the oracles wrote; prints the differences and exits non-zero when one is too
+large.
 
-    python -m tests.oracle.compare training RUN ORACLE_OUTPUT                  every loss of metrics.jsonl to 1e-4, the adapter to 1e-3 (relative L2)
+    python -m tests.oracle.compare training RUN ORACLE_OUTPUT
     python -m tests.oracle.compare sampling LATENTS ORACLE_SAFETENSORS [--frames FRAMES] [--video MP4]
-                                                           latents to 1e-3 (relative L2), frames to 1 grey level on average
-    python -m tests.oracle.compare same FILE FILE                              two published lists or safetensors files hold the same tensors, bit for bit
+    python -m tests.oracle.compare same FILE FILE
 
---frames: a folder of PNG files in order, or a safetensors file whose tensor `frames` is uint8 [F,H,W,3].
---video: an mp4 is lossy (and random models paint saturated noise, its worst case), so means over 8x8 pixels are compared, to 3 grey
+training: every loss of metrics.jsonl to 1e-4, the adapter to 1e-3 (relative L2)
+sampling: latents to 1e-3 (relative L2), frames to 1 grey level on average
+same:     two published lists or safetensors files hold the same tensors, bit for bit
+
+--frames: a folder of PNG files in order, or a safetensors file whose tensor `frames` is uint8 [F,H,W,3]. --video: an
+mp4 is lossy (and random models paint saturated noise, its worst case), so means over 8x8 pixels are compared, to 3 grey
 levels; swapped colours or a wrong scale are off by tens.
 
-Tolerances: fp32 rounding of other summation orders grows through optimiser steps and sampler steps; a wrong formula is off by far more.
-"""
+Tolerances: fp32 rounding of other summation orders grows through optimiser steps and sampler steps; a wrong formula is
+off by far more."""
+
 import argparse
 import json
 import sys
@@ -40,6 +45,7 @@ def read_frames(path):
         return load_file(path)["frames"]
     import numpy as np
     from PIL import Image
+
     files = sorted(path.glob("*.png"))
     if not files:
         sys.exit(f"{path} holds no PNG files")
@@ -66,30 +72,49 @@ def compare_training(arguments, report):
         found = [(i["kind"], i["timestep"]) for i in line["items"]]
         if found != [(i["kind"], i["timestep"]) for i in items]:
             sys.exit(f"step {step}: the run took {found}, the oracle {items}")
-    found, expected = load_file(arguments.found / "adapter.safetensors"), load_file(arguments.expected / "adapter.safetensors")
+    found, expected = (
+        load_file(arguments.found / "adapter.safetensors"),
+        load_file(arguments.expected / "adapter.safetensors"),
+    )
     if set(found) != set(expected):
         sys.exit(f"adapter keys differ: {sorted(set(found) ^ set(expected))[:3]}")
     for kind in ("down", "up", "gate"):
         names = [n for n in sorted(found) if n.endswith(f"lora_{kind}")]
         if names:
-            report.line(f"adapter lora_{kind}", relative(*(torch.cat([t[n].flatten() for n in names]) for t in (found, expected))), arguments.adapter)
+            report.line(
+                f"adapter lora_{kind}",
+                relative(*(torch.cat([t[n].flatten() for n in names]) for t in (found, expected))),
+                arguments.adapter,
+            )
 
 
 def compare_sampling(arguments, report):
     expected = load_file(arguments.expected)
     report.line("latents", relative(load_file(arguments.found)["latents"], expected["latents"]), arguments.latents)
     if arguments.frames:
-        report.line("frames, mean grey levels", grey_levels(read_frames(arguments.frames), expected["frames"], 1), arguments.grey)
+        report.line(
+            "frames, mean grey levels",
+            grey_levels(read_frames(arguments.frames), expected["frames"], 1),
+            arguments.grey,
+        )
     if arguments.video:
         import av
+
         with av.open(str(arguments.video)) as container:
             frames = torch.stack([torch.from_numpy(f.to_ndarray(format="rgb24")) for f in container.decode(video=0)])
         report.line("video, mean grey levels over 8x8 pixels", grey_levels(frames, expected["frames"], 8), 3.0)
 
 
 def compare_same(arguments, report):
-    found, expected = ({str(k): t for k, t in (load_file(p).items() if p.suffix == ".safetensors" else enumerate(torch.load(p, weights_only=True)))}
-                       for p in (arguments.found, arguments.expected))
+    found, expected = (
+        {
+            str(k): t
+            for k, t in (
+                load_file(p).items() if p.suffix == ".safetensors" else enumerate(torch.load(p, weights_only=True))
+            )
+        }
+        for p in (arguments.found, arguments.expected)
+    )
     if list(found) != list(expected):
         sys.exit(f"other tensors: {sorted(set(found) ^ set(expected))[:3]}")
     different = [k for k in found if not torch.equal(found[k], expected[k])]
@@ -110,7 +135,9 @@ def main():
     report = Report()
     if arguments.title:
         print(f"{arguments.title}:")
-    {"training": compare_training, "sampling": compare_sampling, "same": compare_same}[arguments.what](arguments, report)
+    {"training": compare_training, "sampling": compare_sampling, "same": compare_same}[arguments.what](
+        arguments, report
+    )
     sys.exit(1 if report.failed else 0)
 
 

@@ -1,8 +1,8 @@
 """What the oracles must know of each kind of backbone, and nothing else: the rest of this folder is the same for all.
 
-A family is a thin layer over the real diffusers pipeline of a local folder, in fp32 on the CPU. Latents are [B,C,F,h,w] here,
-whatever the pipeline takes.
-"""
+A family is a thin layer over the real diffusers pipeline of a local folder, in fp32 on the CPU. Latents are [B,C,F,h,w]
+here, whatever the pipeline takes."""
+
 import functools
 import json
 import os
@@ -10,7 +10,9 @@ import sys
 import warnings
 from pathlib import Path
 
-os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1", TRANSFORMERS_VERBOSITY="error", DIFFUSERS_VERBOSITY="error")
+os.environ.update(
+    HF_HUB_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1", TRANSFORMERS_VERBOSITY="error", DIFFUSERS_VERBOSITY="error"
+)
 warnings.simplefilter("ignore")
 import torch  # noqa: E402  (the libraries' first import reads the environment)
 
@@ -18,12 +20,12 @@ from .named_random import generator, normal  # noqa: E402
 
 
 class Family:
-    pipeline = None              # name of the pipeline's class
-    adapter_rules = ()           # (class of an ancestor, names on the path below it, group), in the published order of the sites
-    gate_init = None             # distribution of the first gates: glora.initialize
-    schedulers = {}              # sampler -> name of diffusers' class
-    layout = (0, 1, 2, 3, 4)     # the axes of [B,C,F,h,w] in the pipeline's order (a swap, so it is its own inverse)
-    text_options = {}            # further arguments of encode_prompt
+    pipeline = None  # name of the pipeline's class
+    adapter_rules = ()  # (class of an ancestor, names on the path below it, group), in the published order of the sites
+    gate_init = None  # distribution of the first gates: glora.initialize
+    schedulers = {}  # sampler -> name of diffusers' class
+    layout = (0, 1, 2, 3, 4)  # the axes of [B,C,F,h,w] in the pipeline's order (a swap, so it is its own inverse)
+    text_options = {}  # further arguments of encode_prompt
 
     def __init__(self, pipe):
         pipe.set_progress_bar_config(disable=True)
@@ -57,7 +59,13 @@ class Family:
     def latents_shape(self, size):
         """[1,C,F,h,w], padding included, of a video's (frames, height, width)."""
         frames, side = self.latent_frames(size[0]), 2 ** (len(self.vae.config.block_out_channels) - 1)
-        return 1, self.denoiser.config.in_channels, frames + self.missing_frames(frames), size[1] // side, size[2] // side
+        return (
+            1,
+            self.denoiser.config.in_channels,
+            frames + self.missing_frames(frames),
+            size[1] // side,
+            size[2] // side,
+        )
 
     def padded(self, latents):
         """With copies of the first frame in front where the denoiser wants padding."""
@@ -65,22 +73,36 @@ class Family:
 
     @torch.no_grad()
     def sample(self, latents, size, prompts, sampler, seed, **options):
-        """The real pipeline's latents [1,C,F,h,w], without padding. latents: where it starts; prompts: negative, prompt; options: of its
-        __call__."""
+        """The real pipeline's latents [1,C,F,h,w], without padding. latents: where it starts; prompts: negative,
+        prompt; options: of its __call__."""
         import diffusers
+
         if sampler not in self.schedulers:
             raise SystemExit(f"{self.pipeline} is sampled with {' or '.join(self.schedulers)}, not {sampler}")
         self.pipe.scheduler = getattr(diffusers, self.schedulers[sampler]).from_config(self.pipe.scheduler.config)
         name_noise(self.pipe.scheduler, seed, latents.shape)
-        found = self.pipe(prompt=prompts[1], negative_prompt=prompts[0], num_frames=size[0], height=size[1], width=size[2], output_type="latent",
-                          latents=latents.permute(self.layout), return_dict=False, **options)[0]
-        return found.permute(self.layout)[:, :, -self.latent_frames(size[0]):].contiguous()
+        found = self.pipe(
+            prompt=prompts[1],
+            negative_prompt=prompts[0],
+            num_frames=size[0],
+            height=size[1],
+            width=size[2],
+            output_type="latent",
+            latents=latents.permute(self.layout),
+            return_dict=False,
+            **options,
+        )[0]
+        return found.permute(self.layout)[:, :, -self.latent_frames(size[0]) :].contiguous()
 
 
 class UNet3D(Family):
     """ZeroScope and ModelScope: attention over space and over time, a 2-D autoencoder, CLIP."""
+
     pipeline = "TextToVideoSDPipeline"
-    adapter_rules = (("Transformer2DModel", ("attn1", "ff"), "spatial"), ("TransformerTemporalModel", ("attn1", "attn2", "ff"), "temporal"))
+    adapter_rules = (
+        ("Transformer2DModel", ("attn1", "ff"), "spatial"),
+        ("TransformerTemporalModel", ("attn1", "attn2", "ff"), "temporal"),
+    )
     gate_init = "uniform"
     schedulers = {"ddim": "DDIMScheduler"}
     text_options = {"device": "cpu", "num_images_per_prompt": 1}
@@ -98,7 +120,9 @@ class UNet3D(Family):
 
 
 class CogVideoX(Family):
-    """A transformer over all tokens of a clip, told their places by a table or by rotations; a causal 3-D autoencoder; T5."""
+    """A transformer over all tokens of a clip, told their places by a table or by rotations; a causal 3-D autoencoder;
+    T5."""
+
     pipeline = "CogVideoXPipeline"
     adapter_rules = (("CogVideoXBlock", ("attn1", "ff"), "joint"),)
     gate_init = "normal"
@@ -119,8 +143,12 @@ class CogVideoX(Family):
     def predict(self, latents, timestep, embedding):
         side, rotary = self.pipe.vae_scale_factor_spatial, None
         if self.denoiser.config.use_rotary_positional_embeddings:
-            rotary = self.pipe._prepare_rotary_positional_embeddings(latents.shape[3] * side, latents.shape[4] * side, latents.shape[2], "cpu")
-        found = self.denoiser(latents.permute(self.layout), embedding, timestep, image_rotary_emb=rotary, return_dict=False)[0]
+            rotary = self.pipe._prepare_rotary_positional_embeddings(
+                latents.shape[3] * side, latents.shape[4] * side, latents.shape[2], "cpu"
+            )
+        found = self.denoiser(
+            latents.permute(self.layout), embedding, timestep, image_rotary_emb=rotary, return_dict=False
+        )[0]
         return found.permute(self.layout)
 
     def encoded(self, pixels):
@@ -138,6 +166,7 @@ def open_pipeline(folder):
     """The family of a diffusers folder, loaded."""
     import diffusers
     import transformers
+
     for library in (diffusers, transformers):
         library.utils.logging.disable_progress_bar()
     name = read_json(Path(folder) / "model_index.json")["_class_name"]
@@ -148,18 +177,20 @@ def open_pipeline(folder):
 
 
 def name_noise(scheduler, seed, shape):
-    """From now on the scheduler's step n draws generator(seed, 0, "sampler/n") of shape [B,C,F,h,w], however often it draws:
-    CogVideoXDPMScheduler draws twice in a second-order step and drops the first."""
+    """From now on the scheduler's step n draws generator(seed, 0, "sampler/n") of shape [B,C,F,h,w], however often it
+    draws: CogVideoXDPMScheduler draws twice in a second-order step and drops the first."""
     take_step, current = scheduler.step, -1
 
-    @functools.wraps(take_step)      # pipelines look at its signature
+    @functools.wraps(take_step)  # pipelines look at its signature
     def counted(*arguments, **keywords):
         nonlocal current
         current += 1
         return take_step(*arguments, **keywords)
 
     def named(wanted, **_):
-        return normal(shape, generator(seed, 0, f"sampler/{current}")).transpose(1, 2).reshape(wanted)   # both pipelines: frames first
+        return (
+            normal(shape, generator(seed, 0, f"sampler/{current}")).transpose(1, 2).reshape(wanted)
+        )  # both pipelines: frames first
 
     scheduler.step = counted
     sys.modules[type(scheduler).__module__].randn_tensor = named

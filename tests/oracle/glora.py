@@ -1,9 +1,11 @@
-"""GLoRA in plain PyTorch on a real diffusers denoiser, written from the formula and independent of the C++ graph rewrite:
+"""GLoRA in plain PyTorch on a real diffusers denoiser, written from the formula and independent of the C++ graph
+rewrite:
 
     y = x W^T + b + scale * g(x) * Dropout_p((x D^T) U^T),   g(x) = mean over the pooled tokens of sigmoid(x G^T)
 
 Which linears are adapted, their published order and the gates' first values are facts of a family (families.py).
 """
+
 import math
 
 import torch
@@ -18,13 +20,20 @@ class Settings:
 
     def __init__(self, scale=1.0, group_scale=None, pooling="sample", dropout=0.0):
         self.scale, self.group_scale, self.pooling, self.dropout = scale, group_scale or {}, pooling, dropout
-        self.batch, self.dropout_seed = 1, 0   # samples in this pass; seed of its dropout masks
+        self.batch, self.dropout_seed = 1, 0  # samples in this pass; seed of its dropout masks
 
 
 class GLoRA(nn.Module):
     def __init__(self, linear, path, group, index, rank, gate_init, settings):
         super().__init__()
-        self.linear, self.path, self.group, self.index, self.gate_init, self.settings = linear, path, group, index, gate_init, settings
+        self.linear, self.path, self.group, self.index, self.gate_init, self.settings = (
+            linear,
+            path,
+            group,
+            index,
+            gate_init,
+            settings,
+        )
         self.lora_down = nn.Parameter(torch.zeros(rank, linear.in_features))
         self.lora_up = nn.Parameter(torch.zeros(linear.out_features, rank))
         self.lora_gate = nn.Parameter(torch.zeros(1, linear.in_features)) if gate_init else None
@@ -55,8 +64,11 @@ def site_paths(family):
     for ancestor, names, group in family.adapter_rules:
         for path, module in family.denoiser.named_modules():
             if type(module).__name__ == ancestor:
-                found += [(f"{path}.{below}", group) for below, linear in module.named_modules()
-                          if isinstance(linear, nn.Linear) and set(names) & set(below.split("."))]
+                found += [
+                    (f"{path}.{below}", group)
+                    for below, linear in module.named_modules()
+                    if isinstance(linear, nn.Linear) and set(names) & set(below.split("."))
+                ]
     return found
 
 
@@ -68,7 +80,9 @@ def inject(family, rank, gated=True, settings=None):
     for index, (path, group) in enumerate(site_paths(family)):
         parent, _, name = path.rpartition(".")
         owner = denoiser.get_submodule(parent)
-        adapter = GLoRA(denoiser.get_submodule(path), path, group, index, rank, family.gate_init if gated else None, settings)
+        adapter = GLoRA(
+            denoiser.get_submodule(path), path, group, index, rank, family.gate_init if gated else None, settings
+        )
         setattr(owner, name, adapter) if not name.isdigit() else owner.__setitem__(int(name), adapter)
         adapters.append(adapter)
     return adapters
@@ -76,8 +90,8 @@ def inject(family, rank, gated=True, settings=None):
 
 @torch.no_grad()
 def initialize(adapters, seed):
-    """D ~ N(0, (1/R)^2), U = 0, G ~ N(0, (1/R)^2) ("normal") or U(-1/sqrt(K), 1/sqrt(K)) ("uniform"): down, then gate from
-    generator(seed, 0, "adapter/<path>")."""
+    """D ~ N(0, (1/R)^2), U = 0, G ~ N(0, (1/R)^2) ("normal") or U(-1/sqrt(K), 1/sqrt(K)) ("uniform"): down, then gate
+    from generator(seed, 0, "adapter/<path>")."""
     for a in adapters:
         rank, width = a.lora_down.shape
         draws = generator(seed, 0, f"adapter/{a.path}")
@@ -95,15 +109,21 @@ def parameters(adapters):
 
 
 def named_tensors(adapters):
-    return {f"{a.path}.lora_{kind}": getattr(a, f"lora_{kind}").detach().clone().contiguous() for a in adapters for kind in ("down", "up", "gate")
-            if getattr(a, f"lora_{kind}") is not None}
+    return {
+        f"{a.path}.lora_{kind}": getattr(a, f"lora_{kind}").detach().clone().contiguous()
+        for a in adapters
+        for kind in ("down", "up", "gate")
+        if getattr(a, f"lora_{kind}") is not None
+    }
 
 
 @torch.no_grad()
 def load_named(adapters, tensors):
     wanted = named_tensors(adapters)
     if set(wanted) != set(tensors):
-        raise SystemExit(f"the adapter file's keys are not this model's sites: {sorted(set(wanted) ^ set(tensors))[:3]} ...")
+        raise SystemExit(
+            f"the adapter file's keys are not this model's sites: {sorted(set(wanted) ^ set(tensors))[:3]} ..."
+        )
     for a in adapters:
         for kind in ("down", "up", "gate"):
             if getattr(a, f"lora_{kind}") is not None:
@@ -112,7 +132,12 @@ def load_named(adapters, tensors):
 
 def published_list(adapters):
     """Flat list as the published code saves it: (up, down, gate) a site; plain LoRA: (up, down)."""
-    return [nn.Parameter(p.detach().clone()) for a in adapters for p in (a.lora_up, a.lora_down, a.lora_gate) if p is not None]
+    return [
+        nn.Parameter(p.detach().clone())
+        for a in adapters
+        for p in (a.lora_up, a.lora_down, a.lora_gate)
+        if p is not None
+    ]
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@
 
 A line is a module and its arguments, quoted as in a shell. The first that fails ends it with its exit code.
 """
+
 import runpy
 import shlex
 import sys

@@ -1,7 +1,9 @@
-"""Media of exactly a run's size for the oracles, which do not resize: crops of the example pictures, and a lossless clip.
+"""Media of exactly a run's size for the oracles, which do not resize: crops of the example pictures, and a lossless
+clip.
 
 usage: python -m tests.oracle.media SOURCE_IMAGES SOURCE_VIDEO OUT HEIGHT WIDTH FRAMES FPS
 """
+
 import pathlib
 import sys
 

@@ -1,9 +1,10 @@
 """The random draws of a run, in Python: named generators and the counter-based dropout mask.
 
-generator(seed, step, name): a CPU generator seeded with the unsigned little-endian 64-bit integer in the first 8 bytes of SHA-256 of
-"{seed}/{step}/{name}". Dropout: element e of an update is kept iff word e % 4 of Philox4x32-10 (Salmon et al., SC 2011) with counter
-(e/4 low, e/4 high, site, 0) and key (seed low, seed high) is >= round(p * 2^32); kept elements are multiplied by 1 / (1 - p).
-"""
+generator(seed, step, name): a CPU generator seeded with the unsigned little-endian 64-bit integer in the first 8 bytes
+of SHA-256 of "{seed}/{step}/{name}". Dropout: element e of an update is kept iff word e % 4 of Philox4x32-10 (Salmon et
+al., SC 2011) with counter (e/4 low, e/4 high, site, 0) and key (seed low, seed high) is >= round(p * 2^32); kept
+elements are multiplied by 1 / (1 - p)."""
+
 import hashlib
 
 import numpy as np
@@ -17,7 +18,7 @@ def generator_seed(seed, step, name):
 def generator(seed, step, name):
     made = torch.Generator("cpu")
     value = generator_seed(seed, step, name)
-    made.manual_seed(value if value < 1 << 63 else value - (1 << 64))   # torch takes the bits as a signed number
+    made.manual_seed(value if value < 1 << 63 else value - (1 << 64))  # torch takes the bits as a signed number
     return made
 
 

@@ -1,15 +1,16 @@
 """Writes a published adapter list with weights that matter (up is not zero), for tests of import and sampling.
 
-    python -m tests.oracle.random_adapter DIFFUSERS_DIR OUT.pt [--rank 4] [--seed 7] [--up 0.05] [--plain]
+python -m tests.oracle.random_adapter DIFFUSERS_DIR OUT.pt [--rank 4] [--seed 7] [--up 0.05] [--plain]
 """
+
 import argparse
 from pathlib import Path
 
 import torch
 
 from . import glora
-from .named_random import generator, normal
 from .families import open_pipeline
+from .named_random import generator, normal
 
 
 def main():

@@ -1,11 +1,13 @@
-"""Samples one video with the real diffusers pipeline and GLoRA in plain PyTorch, drawing what `jointtuner sample` draws.
+"""Samples one video with the real diffusers pipeline and GLoRA in plain PyTorch, drawing what `jointtuner sample`
+draws.
 
-    python -m tests.oracle.sample DIFFUSERS_DIR --prompt "a dog runs" --frames 9 --height 32 --width 48 --adapter LIST.pt --output OUT.safetensors
+    python -m tests.oracle.sample DIFFUSERS_DIR --prompt "a dog runs" --frames 9 --height 32 --width 48
+                                  --adapter LIST.pt --output OUT.safetensors
 
---adapter is a published list (torch.save) or an adapter.safetensors; --initial-latents holds `latents` [1,C,F,h,w], otherwise they are
-drawn from generator(seed, 0, "latents"). OUT holds `latents` [1,C,F,h,w] and `frames` uint8 [N,H,W,3].
-With --decode LATENTS nothing is sampled: only these latents are decoded.
-"""
+--adapter is a published list (torch.save) or an adapter.safetensors; --initial-latents holds `latents` [1,C,F,h,w],
+otherwise they are drawn from generator(seed, 0, "latents"). OUT holds `latents` [1,C,F,h,w] and `frames` uint8
+[N,H,W,3]. With --decode LATENTS nothing is sampled: only these latents are decoded."""
+
 import argparse
 from pathlib import Path
 
@@ -13,8 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from . import glora
-from .named_random import generator, normal
 from .families import open_pipeline
+from .named_random import generator, normal
 
 
 def load_adapter(path, family, settings):
@@ -31,8 +33,12 @@ def load_adapter(path, family, settings):
 
 
 def sampled(family, arguments):
-    settings = glora.Settings(arguments.adapter_scale, {"spatial": arguments.spatial_scale, "temporal": arguments.temporal_scale}, arguments.gate_pooling)
-    settings.batch = 2 if arguments.guidance > 1 else 1     # the unconditional half first, as the pipelines run them
+    settings = glora.Settings(
+        arguments.adapter_scale,
+        {"spatial": arguments.spatial_scale, "temporal": arguments.temporal_scale},
+        arguments.gate_pooling,
+    )
+    settings.batch = 2 if arguments.guidance > 1 else 1  # the unconditional half first, as the pipelines run them
     if arguments.adapter:
         load_adapter(arguments.adapter, family, settings)
     size = (arguments.frames, arguments.height, arguments.width)
@@ -41,8 +47,16 @@ def sampled(family, arguments):
     else:
         start = normal(family.latents_shape(size), generator(arguments.seed, 0, "latents"))
     options = {"use_dynamic_cfg": True} if arguments.guidance_schedule == "dynamic" else {}
-    return family.sample(start, size, (arguments.negative_prompt, arguments.prompt), arguments.sampler, arguments.seed,
-                         num_inference_steps=arguments.steps, guidance_scale=arguments.guidance, **options)
+    return family.sample(
+        start,
+        size,
+        (arguments.negative_prompt, arguments.prompt),
+        arguments.sampler,
+        arguments.seed,
+        num_inference_steps=arguments.steps,
+        guidance_scale=arguments.guidance,
+        **options,
+    )
 
 
 def main():

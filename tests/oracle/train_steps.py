@@ -1,11 +1,12 @@
-"""Repeats the first steps of a training run with the real diffusers classes and GLoRA in plain PyTorch, drawing what the run drew.
+"""Repeats the first steps of a training run with the real diffusers classes and GLoRA in plain PyTorch, drawing what
+the run drew.
 
     python -m tests.oracle.train_steps DIFFUSERS_DIR RUN/config.json [--steps 10] --output OUT [--cache FOLDER]
 
-Writes OUT/losses.json ({"losses": [one a step], "items": [[{kind, path, timestep, loss}]]}) and OUT/adapter.safetensors (keys
-<path>.lora_{down,up,gate}). Without --cache images and videos are read by PIL and PyAV and encoded by the real autoencoder; with it the
-run's own posteriors are taken, so that only the training is compared.
-"""
+Writes OUT/losses.json ({"losses": [one a step], "items": [[{kind, path, timestep, loss}]]}) and OUT/adapter.safetensors
+(keys <path>.lora_{down,up,gate}). Without --cache images and videos are read by PIL and PyAV and encoded by the real
+autoencoder; with it the run's own posteriors are taken, so that only the training is compared."""
+
 import argparse
 import json
 import math
@@ -14,8 +15,8 @@ from pathlib import Path
 import torch
 
 from . import glora, training_data
-from .named_random import generator, normal, uniform
 from .families import open_pipeline, read_json
+from .named_random import generator, normal, uniform
 
 
 class Batches:
@@ -27,7 +28,10 @@ class Batches:
 
     def at(self, m):
         """(item, flip, start_s) each"""
-        flips, clips = uniform((self.size,), generator(self.seed, m, "flip")), uniform((self.size,), generator(self.seed, m, "clip_start"))
+        flips, clips = (
+            uniform((self.size,), generator(self.seed, m, "flip")),
+            uniform((self.size,), generator(self.seed, m, "clip_start")),
+        )
         found = []
         for b in range(self.size):
             epoch, place = divmod(m * self.size + b, len(self.items))
@@ -74,8 +78,10 @@ class Step:
     def group(self, kind, group, timestep, draws):
         """Loss of each item of one kind."""
         found = [self.posteriors(item, self.config["data"], flip, start) for item, flip, start in group]
-        mean, std = (torch.stack([f[i] for f in found]).transpose(1, 2) for i in range(2))   # [B,C,F,h,w]
-        x0 = self.family.padded((mean + std * normal(mean.shape, draws["posterior"])) * self.family.vae.config.scaling_factor)
+        mean, std = (torch.stack([f[i] for f in found]).transpose(1, 2) for i in range(2))  # [B,C,F,h,w]
+        x0 = self.family.padded(
+            (mean + std * normal(mean.shape, draws["posterior"])) * self.family.vae.config.scaling_factor
+        )
         noise = normal(x0.shape, draws["noise"])
         a = self.alphas[timestep].reshape(-1, 1, 1, 1, 1)
         noisy = a.sqrt() * x0 + (1 - a).sqrt() * noise
@@ -94,7 +100,9 @@ def learning_rate(train, step):
     if step < warmup:
         return base * step / warmup
     done = (step - warmup) / max(1, steps - warmup)
-    return {"constant": base, "linear": base * (1 - done), "cosine": base * (1 + math.cos(math.pi * done)) / 2}[train["learning_rate_schedule"]]
+    return {"constant": base, "linear": base * (1 - done), "cosine": base * (1 + math.cos(math.pi * done)) / 2}[
+        train["learning_rate_schedule"]
+    ]
 
 
 def train(config, family, posteriors, steps):
@@ -103,8 +111,13 @@ def train(config, family, posteriors, steps):
     adapters = glora.inject(family, adapter["rank"], adapter["gate"], settings)
     glora.initialize(adapters, seed)
     parameters = glora.parameters(adapters)
-    optimizer = torch.optim.AdamW(parameters, lr=options["learning_rate"], betas=(options["beta1"], options["beta2"]), eps=options["epsilon"],
-                                  weight_decay=options["weight_decay"])
+    optimizer = torch.optim.AdamW(
+        parameters,
+        lr=options["learning_rate"],
+        betas=(options["beta1"], options["beta2"]),
+        eps=options["epsilon"],
+        weight_decay=options["weight_decay"],
+    )
     batches = Batches(training_data.items(config["data"]), config["data"], options, seed)
     step = Step(config, family, posteriors, settings)
     losses, told = [], []
@@ -136,8 +149,11 @@ def main():
     parser.add_argument("--cache", type=Path, help="the run's data.cache folder")
     arguments = parser.parse_args()
     from safetensors.torch import save_file
+
     config, family = read_json(arguments.config), open_pipeline(arguments.pipeline)
-    posteriors = training_data.CachedPosteriors(arguments.cache) if arguments.cache else training_data.ComputedPosteriors(family)
+    posteriors = (
+        training_data.CachedPosteriors(arguments.cache) if arguments.cache else training_data.ComputedPosteriors(family)
+    )
     adapters, losses, told = train(config, family, posteriors, arguments.steps or config["train"]["steps"])
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "losses.json").write_text(json.dumps({"losses": losses, "items": told}, indent=1))

@@ -1,11 +1,13 @@
-"""A bundle with the real architecture of ZeroScope or CogVideoX and no weights: for forecasting memory (jointtuner check), never for running.
+"""A bundle with the real architecture of ZeroScope or CogVideoX and no weights: for forecasting memory (jointtuner
+check), never for running.
 
     python -m tests.pipelines.skeleton OUTPUT zeroscope|cogvideox_2b|cogvideox_5b [--dtype fp16] [--text-dtype bf16]
 
-Writes the folder OUTPUT (new), of about a megabyte. It is traced as the exporter traces, from models whose every weight is one zero, seen
-in its full shape through strides of 0: the files state all shapes and dtypes and hold next to nothing. Its manifest is called skeleton.json,
-and jointtuner refuses to train or sample with it. Nothing is checked against the original, there being no numbers; the tokenizer is a small stand-in.
-"""
+Writes the folder OUTPUT (new), of about a megabyte. It is traced as the exporter traces, from models whose every weight
+is one zero, seen in its full shape through strides of 0: the files state all shapes and dtypes and hold next to
+nothing. Its manifest is called skeleton.json, and jointtuner refuses to train or sample with it. Nothing is checked
+against the original, there being no numbers; the tokenizer is a small stand-in."""
+
 import argparse
 import importlib
 import json
@@ -19,19 +21,28 @@ from exporter.bundle import preferred, quiet_libraries
 from exporter.family import ROLES
 from tests.pipelines.full_size import PIPELINES, write_pipeline
 
-DTYPES = {"zeroscope": ("fp16", "fp16"), "cogvideox_2b": ("fp16", "bf16"), "cogvideox_5b": ("bf16", "bf16")}   # as the README exports them
+DTYPES = {
+    "zeroscope": ("fp16", "fp16"),
+    "cogvideox_2b": ("fp16", "bf16"),
+    "cogvideox_5b": ("bf16", "bf16"),
+}  # as the README exports them
 
 
 def hollow(model, dtype):
-    """Every parameter and buffer of a model on the meta device becomes one zero of `dtype` (integers keep theirs), seen in its shape; ties stay."""
+    """Every parameter and buffer of a model on the meta device becomes one zero of `dtype` (integers keep theirs), seen
+    in its shape; ties stay."""
     import torch
+
     made = {}
 
     def seen(tensor):
         if id(tensor) not in made:
             own = dtype if tensor.is_floating_point() else tensor.dtype
             zero = torch.zeros(1, dtype=own).expand(tensor.shape)
-            made[id(tensor)] = (tensor, torch.nn.Parameter(zero, requires_grad=False) if isinstance(tensor, torch.nn.Parameter) else zero)
+            made[id(tensor)] = (
+                tensor,
+                torch.nn.Parameter(zero, requires_grad=False) if isinstance(tensor, torch.nn.Parameter) else zero,
+            )
         return made[id(tensor)][1]
 
     for module in model.modules():
@@ -44,6 +55,7 @@ def hollow(model, dtype):
 
 def hollow_model(name, folder, dtype):
     import torch
+
     library, cls, config = PIPELINES[name][folder]
     model_class = getattr(importlib.import_module(library), cls)
     with torch.device("meta"):
@@ -52,9 +64,11 @@ def hollow_model(name, folder, dtype):
 
 
 def without_products():
-    """While the result lives, products of matrices on the CPU are zeros of the right shape: in half types the real ones take an hour. A kernel is
-    replaced, below what a trace sees, so that the trace stays the same; a TorchDispatchMode would lose sizes from it."""
+    """While the result lives, products of matrices on the CPU are zeros of the right shape: in half types the real ones
+    take an hour. A kernel is replaced, below what a trace sees, so that the trace stays the same; a TorchDispatchMode
+    would lose sizes from it."""
     import torch
+
     library = torch.library.Library("aten", "IMPL", "CPU")
     library.impl("mm", lambda a, b: a.new_zeros(a.shape[0], b.shape[1]))
     library.impl("addmm", lambda bias, a, b, *, beta=1, alpha=1: a.new_zeros(a.shape[0], b.shape[1]))
@@ -62,10 +76,12 @@ def without_products():
 
 
 def write_part(role, part, dtype, path):
-    """In half types the autoencoder's trace takes an hour on a CPU: it is traced in fp32, and its weights change their dtype afterwards (it casts
-    nowhere, so that no dtype stands in its trace)."""
+    """In half types the autoencoder's trace takes an hour on a CPU: it is traced in fp32, and its weights change their
+    dtype afterwards (it casts nowhere, so that no dtype stands in its trace)."""
     import torch
+
     from exporter import torchscript_file
+
     wrapped = part.wrap(part.model).eval()
     with torch.no_grad():
         traced = torch.jit.trace_module(wrapped, part.examples(wrapped), check_trace=False, strict=False)
@@ -77,18 +93,29 @@ def write_part(role, part, dtype, path):
 
 def write_skeleton(arguments, source, folder):
     import torch
+
     from exporter.adapter_sites import manifest_rules
     from exporter.diffusers_folder import load_scheduler
     from exporter.families import open_folder
+
     quiet_libraries()
     write_pipeline(arguments.name, source, None)
     family, pipeline_class = open_folder(source)
     scheduler = load_scheduler(source)
-    replaced = without_products()   # noqa: F841, in place for as long as it is held
-    arguments.height = arguments.width = arguments.frames = arguments.fps = arguments.steps = arguments.guidance = arguments.guidance_schedule = None
+    replaced = without_products()  # noqa: F841, in place for as long as it is held
+    arguments.height = arguments.width = arguments.frames = arguments.fps = arguments.steps = arguments.guidance = (
+        arguments.guidance_schedule
+    ) = None
     dtypes = {"denoiser": arguments.dtype, "autoencoder": arguments.dtype, "text_encoder": arguments.text_dtype}
-    document = manifest.bundle_manifest(family, pipeline_class, arguments.name + " (skeleton)", scheduler, family.text(folder / "tokenizer"),
-                                        preferred(arguments, family, type(scheduler).__name__), dtypes)
+    document = manifest.bundle_manifest(
+        family,
+        pipeline_class,
+        arguments.name + " (skeleton)",
+        scheduler,
+        family.text(folder / "tokenizer"),
+        preferred(arguments, family, type(scheduler).__name__),
+        dtypes,
+    )
     for role in ROLES:
         print(f"{arguments.name}: {role}", file=sys.stderr, flush=True)
         dtype = getattr(torch, manifest.DTYPES[dtypes[role]])

@@ -49,7 +49,9 @@ class Contents(unittest.TestCase):
 
     def test_no_sprite(self):
         found = measure(torch.tensor(sprites.BACKGROUNDS["teal"]).view(1, 3, 1, 1).expand(4, 3, 32, 32))
-        self.assertEqual((found["shape"], found["texture"], found["motion"], found["background"]), (None, None, "", "teal"))
+        self.assertEqual(
+            (found["shape"], found["texture"], found["motion"], found["background"]), (None, None, "", "teal")
+        )
         self.assertEqual((found["whole_frames"], found["valid"], found["iou"]), (0, False, 0))
         self.assertEqual(set(found["distances"].values()), {8})
 

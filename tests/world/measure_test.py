@@ -52,7 +52,11 @@ class Measure(unittest.TestCase):
         write_mp4(self.folder / "good.mp4", film(("circle", "half", "red", "white"), "hop", "teal"))
         write_mp4(self.folder / "bad.mp4", film(("square", "plain", "green", "green"), "left", "navy"))
         write_mp4(self.folder / "other.mp4", film(("heart", "plain", "blue", "blue"), "orbit", "plum"))
-        self.samples(("good.mp4", "tuned", TEAL, 1), ("bad.mp4", "frozen", TEAL, 1), ("other.mp4", "tuned", 'a toy, "dancing"', 2))
+        self.samples(
+            ("good.mp4", "tuned", TEAL, 1),
+            ("bad.mp4", "frozen", TEAL, 1),
+            ("other.mp4", "tuned", 'a toy, "dancing"', 2),
+        )
 
     def truth(self, document):
         (self.folder / "world.json").write_text(json.dumps(document))
@@ -85,7 +89,9 @@ class Measure(unittest.TestCase):
             self.assertEqual(row.scores["validity"], 1)
             self.assertGreater(row.scores["joint"], 0.85)
             self.assertEqual(row.right(), [True] * 4)
-        self.assertEqual((rows[1].scores["contamination"], rows[1].scores["joint"], rows[1].found["motion"]), (1, 0, "left"))
+        self.assertEqual(
+            (rows[1].scores["contamination"], rows[1].scores["joint"], rows[1].found["motion"]), (1, 0, "left")
+        )
         self.assertEqual(rows[1].right(), [False] * 4)
 
     def test_csv_says_what_was_asked_and_found(self):
@@ -96,7 +102,10 @@ class Measure(unittest.TestCase):
             "video,label,prompt,seed,asked_shape,asked_texture,asked_first,asked_second,asked_motion,asked_background,found_shape,found_texture,"
             "found_first,found_second,found_motion,found_background,appearance,motion,contamination,text,validity,joint",
         )
-        self.assertIn(f'"{self.folder}/good.mp4","tuned","{TEAL}",1,circle,half,red,white,hop,teal,circle,half,red,white,hop,teal,0.', text)
+        self.assertIn(
+            f'"{self.folder}/good.mp4","tuned","{TEAL}",1,circle,half,red,white,hop,teal,circle,half,red,white,hop,teal,0.',
+            text,
+        )
         self.assertIn("circle,half,red,white,hop,teal,square,plain,green,green,left,navy,", text)
         self.assertIn('"a toy, ""dancing"""', text)
         rows = list(csv.DictReader(io.StringIO(text)))
@@ -108,13 +117,21 @@ class Measure(unittest.TestCase):
         self.samples(("empty.mp4", "frozen", TEAL, 1))
         code, out, _ = self.run_command("--csv", str(self.folder / "scores.csv"))
         self.assertEqual(code, 0)
-        self.assertIn(",hop,teal,,,,,,black,0.000000,0.000000,0.000000,0.000000,0.000000,0.000000\n", (self.folder / "scores.csv").read_text())
+        self.assertIn(
+            ",hop,teal,,,,,,black,0.000000,0.000000,0.000000,0.000000,0.000000,0.000000\n",
+            (self.folder / "scores.csv").read_text(),
+        )
         self.assertRegex(out, "frozen +1 .* 0.000 +0.000 +0.000 +0.000\n")
 
     def test_table_has_a_line_a_label(self):
         code, out, errors = self.run_command()
         self.assertEqual((code, errors, out.count("\n")), (0, "", 3))
-        self.assertTrue(out.startswith("label                    videos appearance motion contamination  text validity joint   shape colours background motion\n"))
+        self.assertTrue(
+            out.startswith(
+                "label                    videos appearance motion contamination  text validity joint   shape colours "
+                "background motion\n"
+            )
+        )
         self.assertRegex(out, "tuned +2 .* 1.000 +1.000 +1.000 +1.000\n")
         self.assertRegex(out, "frozen +1 .* 0.000 +0.000 +0.000 +0.000\n")
 

@@ -24,7 +24,11 @@ class Scores(unittest.TestCase):
     def test_truth_scores_near_one(self):
         for motion in MOTIONS:
             for subject in (BALL, ("heart", "band", "green", "yellow"), ("cross", "plain", "blue", "blue")):
-                found = scores(film(subject, motion, frames=9), scene(subject, "teal", motion), References(frozenset({"purple"}), REFERENCES.backgrounds))
+                found = scores(
+                    film(subject, motion, frames=9),
+                    scene(subject, "teal", motion),
+                    References(frozenset({"purple"}), REFERENCES.backgrounds),
+                )
                 with self.subTest(motion=motion, subject=subject):
                     self.assertGreater(found["appearance"], 0.85)
                     self.assertGreater(found["motion"], 0.93)

@@ -2,8 +2,10 @@
 
     python -m world.benchmark.demo_page FOLDER
 
-Reads FOLDER/references (draw_references.py), FOLDER/untuned and FOLDER/tuned (`jointtuner sample`) and FOLDER/scores.csv (world.measure); writes FOLDER/sheet.png and FOLDER/index.html, which needs nothing but the folder.
+Reads FOLDER/references (draw_references.py), FOLDER/untuned and FOLDER/tuned (`jointtuner sample`) and
+FOLDER/scores.csv (world.measure); writes FOLDER/sheet.png and FOLDER/index.html, which needs nothing but the folder.
 """
+
 import argparse
 import csv
 import html
@@ -45,7 +47,7 @@ def sheet(rows):
     image = Image.new("RGB", (width, height), BACKGROUND)
     pen, y = ImageDraw.Draw(image), MARGIN // 2
     for label, s in strips:
-        pen.text((MARGIN, y), label, INK, font=font, stroke_width=0 if s else .3)
+        pen.text((MARGIN, y), label, INK, font=font, stroke_width=0 if s else 0.3)
         y += 18
         if s:
             image.paste(s, (MARGIN, y))
@@ -72,32 +74,52 @@ def scores(folder):
     return found
 
 
-STYLE = """body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:66rem;padding:0 1rem;color:#282828;background:#fafaf8}
-video,.pixels{image-rendering:pixelated;width:128px;height:128px;display:block}figure{display:inline-block;margin:0 .6rem .8rem 0}
-figcaption{font-size:.8rem;max-width:128px;color:#555}table{border-collapse:collapse}td,th{padding:.2rem .9rem .2rem 0;text-align:right}
-td:first-child,th:first-child{text-align:left}h2{margin-bottom:.4rem}.sheet{image-rendering:pixelated;max-width:100%}"""
+STYLE = """body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:66rem;padding:0 1rem;color:#282828;
+background:#fafaf8}
+video,.pixels{image-rendering:pixelated;width:128px;height:128px;display:block}
+figure{display:inline-block;margin:0 .6rem .8rem 0}
+figcaption{font-size:.8rem;max-width:128px;color:#555}
+table{border-collapse:collapse}td,th{padding:.2rem .9rem .2rem 0;text-align:right}
+td:first-child,th:first-child{text-align:left}
+h2{margin-bottom:.4rem}
+.sheet{image-rendering:pixelated;max-width:100%}"""
 
 
 def figure(path, folder, caption):
     source = html.escape(str(path.relative_to(folder)))
-    tag = f'<img class="pixels" src="{source}" alt="">' if path.suffix == ".png" else f'<video src="{source}" autoplay loop muted playsinline controls></video>'
+    tag = (
+        f'<img class="pixels" src="{source}" alt="">'
+        if path.suffix == ".png"
+        else f'<video src="{source}" autoplay loop muted playsinline controls></video>'
+    )
     return f"<figure>{tag}<figcaption>{html.escape(caption)}</figcaption></figure>"
 
 
 def page(folder, references, sides, found):
     head = "".join(f"<th>{s}</th>" for s in SCORES)
-    table = "".join(f"<tr><td>{name}</td>" + "".join(f"<td>{found[side][s]:.2f}</td>" for s in SCORES) + "</tr>"
-                    for name, side in (("un-tuned", "untuned"), ("tuned", "tuned")))
-    part = lambda title, text, items: f"<h2>{title}</h2><p>{text}</p>" + "".join(figure(p, folder, c) for p, c in items)
+    table = "".join(
+        f"<tr><td>{name}</td>" + "".join(f"<td>{found[side][s]:.2f}</td>" for s in SCORES) + "</tr>"
+        for name, side in (("un-tuned", "untuned"), ("tuned", "tuned"))
+    )
+
+    def part(title, text, items):
+        return f"<h2>{title}</h2><p>{text}</p>" + "".join(figure(p, folder, c) for p, c in items)
+
+    clips = part(
+        "Clips of the motion",
+        "How it should dance. Whose clips they are, and where they play, should not show in the result.",
+        references["videos"],
+    )
     return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>jointtuner demo</title><style>{STYLE}</style>
 <h1>One subject, one motion, one joint run</h1>
-<p>The backbone has never seen this toy nor this dance. It was tuned on the four pictures and the four clips below, and then asked for
-the toy, dancing, on backgrounds that no reference shows.</p>
+<p>The backbone has never seen this toy nor this dance. It was tuned on the four pictures and the four clips below, and
+then asked for the toy, dancing, on backgrounds that no reference shows.</p>
 {part("Pictures of the subject", "What the toy looks like.", references["images"])}
-{part("Clips of the motion", "How it should dance. Whose clips they are, and where they play, should not show in the result.", references["videos"])}
+{clips}
 {part("Un-tuned", "What the frozen backbone makes of the prompts.", sides["untuned"])}
 {part("Tuned", "The same prompts and seeds with the adapter.", sides["tuned"])}
-<h2>Measured</h2><p>Every sprite here is known exactly, so these are measurements: 1 is perfect, for contamination 0 is.</p>
+<h2>Measured</h2><p>Every sprite here is known exactly, so these are measurements: 1 is perfect, for contamination 0
+is.</p>
 <table><tr><th></th>{head}</tr>{table}</table>
 <h2>Frame by frame</h2><img class="sheet" src="sheet.png" alt="contact sheet"></html>
 """
@@ -107,10 +129,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
-    references = {kind: [(p, p.with_suffix(".txt").read_text().strip()) for p in sorted((folder / "references" / kind).glob(pattern))]
-                  for kind, pattern in (("images", "*.png"), ("videos", "*.mp4"))}
-    sides = {side: [(path, f"{prompt}, seed {seed}") for prompt, seed, path in samples(folder / side)] for side in ("untuned", "tuned")}
-    rows = [("PICTURES OF THE SUBJECT", None), ("", np.concatenate([frames(p) for p, _ in references["images"]])), ("CLIPS OF THE MOTION", None)]
+    references = {
+        kind: [
+            (p, p.with_suffix(".txt").read_text().strip()) for p in sorted((folder / "references" / kind).glob(pattern))
+        ]
+        for kind, pattern in (("images", "*.png"), ("videos", "*.mp4"))
+    }
+    sides = {
+        side: [(path, f"{prompt}, seed {seed}") for prompt, seed, path in samples(folder / side)]
+        for side in ("untuned", "tuned")
+    }
+    rows = [
+        ("PICTURES OF THE SUBJECT", None),
+        ("", np.concatenate([frames(p) for p, _ in references["images"]])),
+        ("CLIPS OF THE MOTION", None),
+    ]
     rows += [(caption, frames(p)) for p, caption in references["videos"]]
     for (path, caption), (tuned, _) in zip(sides["untuned"], sides["tuned"]):
         rows += [(f"UN-TUNED: {caption}", frames(path)), (f"TUNED: {caption}", frames(tuned))]

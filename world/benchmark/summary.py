@@ -1,12 +1,14 @@
 """Tables and a plot of what world/benchmark.sh has measured.
 
-    python -m world.benchmark.summary FOLDER        (benchmark/unet3d, which holds pairs/SUBJECT_MOTION/METHOD/scores.csv)
+    python -m world.benchmark.summary FOLDER
 
-Writes FOLDER/videos.csv (a line a video), summary.csv and summary.md (a line a method: means over pairs of the pairs' means, with
-95 % intervals from 10,000 bootstrap samples of the pairs) and summary.png. All pairs, the tuning half and the test half are apart.
-Differences to `published` (joint GLoRA + AiT), and those of the last table, one setting at a time, come from the pairs that both methods
-have, bootstrapped together.
-"""
+FOLDER is e.g. benchmark/unet3d, which holds pairs/SUBJECT_MOTION/METHOD/scores.csv.
+
+Writes FOLDER/videos.csv (a line a video), summary.csv and summary.md (a line a method: means over pairs of the pairs'
+means, with 95 % intervals from 10,000 bootstrap samples of the pairs) and summary.png. All pairs, the tuning half and
+the test half are apart. Differences to `published` (joint GLoRA + AiT), and those of the last table, one setting at a
+time, come from the pairs that both methods have, bootstrapped together."""
+
 import argparse
 import csv
 import io
@@ -22,18 +24,28 @@ SCORES = ("appearance", "motion", "contamination", "text", "validity", "joint")
 BASELINE = "published"
 HALVES = ("all", "tuning", "test")
 # (what it changes, method with it, method without it)
-CHANGES = (("timestep shift for videos", "glora_ait_batch_gate", "published"), ("gate a sample, not a batch", "glora_ait", "glora_ait_batch_gate"),
-           ("gates, with AiT", "glora_ait", "lora_ait"), ("gates, with diffusion", "glora_diffusion", "lora_diffusion"),
-           ("AiT, with gates", "glora_ait", "glora_diffusion"), ("AiT, without gates", "lora_ait", "lora_diffusion"),
-           ("AiT without its noise", "static_0", "glora_ait"), ("three tenths of the static part", "static_0.3", "static_0"),
-           ("half of AiT's shift", "shift_0.5", "glora_ait"), ("twice AiT's shift", "shift_2", "glora_ait"),
-           ("one joint run, not two", "lora_ait", "stages_ait"), ("small steps at a falling rate", "lora_diffusion_annealed", "lora_diffusion"),
-           ("with them, timestep shift 2, not 4", "lora_diffusion_annealed_2", "lora_diffusion_annealed"))
+CHANGES = (
+    ("timestep shift for videos", "glora_ait_batch_gate", "published"),
+    ("gate a sample, not a batch", "glora_ait", "glora_ait_batch_gate"),
+    ("gates, with AiT", "glora_ait", "lora_ait"),
+    ("gates, with diffusion", "glora_diffusion", "lora_diffusion"),
+    ("AiT, with gates", "glora_ait", "glora_diffusion"),
+    ("AiT, without gates", "lora_ait", "lora_diffusion"),
+    ("AiT without its noise", "static_0", "glora_ait"),
+    ("three tenths of the static part", "static_0.3", "static_0"),
+    ("half of AiT's shift", "shift_0.5", "glora_ait"),
+    ("twice AiT's shift", "shift_2", "glora_ait"),
+    ("one joint run, not two", "lora_ait", "stages_ait"),
+    ("small steps at a falling rate", "lora_diffusion_annealed", "lora_diffusion"),
+    ("with them, timestep shift 2, not 4", "lora_diffusion_annealed_2", "lora_diffusion_annealed"),
+)
 
 
 def half_of(pair):
     """As world/benchmark.sh splits."""
-    subject, motion = next((s, m) for s in sprites.HELD_OUT_SUBJECTS for m in sprites.HELD_OUT_MOTIONS if pair == f"{s}_{m}")
+    subject, motion = next(
+        (s, m) for s in sprites.HELD_OUT_SUBJECTS for m in sprites.HELD_OUT_MOTIONS if pair == f"{s}_{m}"
+    )
     odd = (list(sprites.HELD_OUT_SUBJECTS).index(subject) + sprites.HELD_OUT_MOTIONS.index(motion)) % 2
     return "test" if odd else "tuning"
 
@@ -45,7 +57,11 @@ def read(folder):
         pair, method = path.parts[-3:-1]
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
-        lines += [dict(pair=pair, half=half_of(pair), method=method) | {k: v for k, v in row.items() if k not in ("video", "label")} for row in rows]
+        lines += [
+            dict(pair=pair, half=half_of(pair), method=method)
+            | {k: v for k, v in row.items() if k not in ("video", "label")}
+            for row in rows
+        ]
         means.setdefault(method, {})[pair] = [float(np.mean([float(row[s]) for row in rows])) for s in SCORES]
     return lines, means
 
@@ -93,10 +109,17 @@ def markdown(rows):
         mine = [r for r in rows if r["half"] == half]
         if not mine:
             continue
-        out += f"{'all pairs' if half == 'all' else f'{half} half'}\n\n| method | pairs | {' | '.join(shown)} | joint, gain on {BASELINE} |\n|---|---|" + "---|" * (len(shown) + 1) + "\n"
+        out += (
+            f"{'all pairs' if half == 'all' else f'{half} half'}\n\n| method | pairs | {' | '.join(shown)} | joint, "
+            f"gain on {BASELINE} |\n|---|---|" + "---|" * (len(shown) + 1) + "\n"
+        )
         for r in sorted(mine, key=lambda r: -r["joint"]):
             cells = [f"{r[s]:.2f} [{r[f'{s}_low']:.2f}, {r[f'{s}_high']:.2f}]" for s in shown]
-            gain = f"{r['joint_gain']:+.3f} [{r['joint_gain_low']:+.3f}, {r['joint_gain_high']:+.3f}]" if "joint_gain" in r else ""
+            gain = (
+                f"{r['joint_gain']:+.3f} [{r['joint_gain_low']:+.3f}, {r['joint_gain_high']:+.3f}]"
+                if "joint_gain" in r
+                else ""
+            )
             out += f"| {r['method']} | {r['pairs']} | {' | '.join(cells)} | {gain} |\n"
         out += "\n"
     return out
@@ -105,11 +128,17 @@ def markdown(rows):
 def markdown_of_changes(means):
     """What each change adds, over all pairs."""
     shown = ("appearance", "motion", "contamination", "joint")
-    out = f"what a change adds, all pairs\n\n| change | methods | pairs | {' | '.join(shown)} |\n|---|---|---|" + "---|" * len(shown) + "\n"
+    out = (
+        f"what a change adds, all pairs\n\n| change | methods | pairs | {' | '.join(shown)} |\n|---|---|---|"
+        + "---|" * len(shown)
+        + "\n"
+    )
     for what, one, other in CHANGES:
         both = sorted(set(means.get(one, {})) & set(means.get(other, {})))
         if both:
-            mean, low, high = bootstrap([np.subtract(means[one][p], means[other][p]) for p in both], np.random.default_rng(0))
+            mean, low, high = bootstrap(
+                [np.subtract(means[one][p], means[other][p]) for p in both], np.random.default_rng(0)
+            )
             cells = [f"{mean[i]:+.3f} [{low[i]:+.3f}, {high[i]:+.3f}]" for i in map(SCORES.index, shown)]
             out += f"| {what} | {one} - {other} | {len(both)} | {' | '.join(cells)} |\n"
     return out
@@ -117,16 +146,25 @@ def markdown_of_changes(means):
 
 def plot(rows, path):
     import matplotlib
+
     matplotlib.use("Agg")
     from matplotlib import pyplot
+
     rows = sorted((r for r in rows if r["half"] == "all"), key=lambda r: r["joint"])
-    figure, axes = pyplot.subplots(1, 4, sharey=True, figsize=(12, 1.2 + .28 * len(rows)), layout="constrained")
+    figure, axes = pyplot.subplots(1, 4, sharey=True, figsize=(12, 1.2 + 0.28 * len(rows)), layout="constrained")
     for axis, score in zip(axes, ("appearance", "motion", "contamination", "joint")):
         middle = np.array([r[score] for r in rows])
         error = np.array([[r[score] - r[f"{score}_low"] for r in rows], [r[f"{score}_high"] - r[score] for r in rows]])
-        axis.errorbar(middle, range(len(rows)), xerr=np.maximum(error, 0), fmt="o", color="#2a6f97" if score != "contamination" else "#b5534a", capsize=2)
-        axis.set(title=score, xlim=(-.02, 1.02), yticks=range(len(rows)), yticklabels=[r["method"] for r in rows])
-        axis.grid(axis="x", alpha=.3)
+        axis.errorbar(
+            middle,
+            range(len(rows)),
+            xerr=np.maximum(error, 0),
+            fmt="o",
+            color="#2a6f97" if score != "contamination" else "#b5534a",
+            capsize=2,
+        )
+        axis.set(title=score, xlim=(-0.02, 1.02), yticks=range(len(rows)), yticklabels=[r["method"] for r in rows])
+        axis.grid(axis="x", alpha=0.3)
     new = path.with_name("summary.new.png")
     figure.savefig(new, dpi=110)
     new.replace(path)

@@ -1,7 +1,8 @@
 """The curves of a pretraining.
 
-    python -m world.pretraining.curves LOG.jsonl CURVES.png
+python -m world.pretraining.curves LOG.jsonl CURVES.png
 """
+
 import argparse
 import json
 from pathlib import Path
@@ -9,9 +10,14 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402
+from matplotlib import pyplot
 
-STAGES = {"autoencoder": ("psnr", "psnr_clips"), "decoder": ("psnr", "psnr_clips"), "images": ("image_loss",), "videos": ("image_loss", "video_loss")}
+STAGES = {
+    "autoencoder": ("psnr", "psnr_clips"),
+    "decoder": ("psnr", "psnr_clips"),
+    "images": ("image_loss",),
+    "videos": ("image_loss", "video_loss"),
+}
 
 
 def main():

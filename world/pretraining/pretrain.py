@@ -1,13 +1,15 @@
-"""Pretrains one of the two small pipelines from nothing: autoencoder (then its decoder alone, where whitened latents ask for it), one-frame
-samples, clips among them.
+"""Pretrains one of the two small pipelines from nothing: autoencoder (then its decoder alone, where whitened latents
+ask for it), one-frame samples, clips among them.
 
-    python -m world.pretraining.pretrain unet3d|cogvideox WORK [--device cpu] [--threads 1] [--workers 0] [--minutes 60] [--start PIPELINE]
+    python -m world.pretraining.pretrain unet3d|cogvideox WORK [--device cpu] [--threads 1] [--workers 0]
+                                         [--minutes 60] [--start PIPELINE]
 
-Everything is kept below WORK/<family>: state.pt (written every five minutes and at the end, so the next call goes on where this
-one stopped), log.jsonl (losses; the curves), and pipeline/, the averaged weights in fp16 in diffusers layout, written whenever it
-stops. Every random number comes from a generator named by (stage, step): a run in pieces equals a run in one. Without a state.pt
-it begins from the weights of --start, a pipeline/ with its progress.json, with a fresh optimiser.
-"""
+Everything is kept below WORK/<family>: state.pt (written every five minutes and at the end, so the next call goes on
+where this one stopped), log.jsonl (losses; the curves), and pipeline/, the averaged weights in fp16 in diffusers
+layout, written whenever it stops. Every random number comes from a generator named by (stage, step): a run in pieces
+equals a run in one. Without a state.pt it begins from the weights of --start, a pipeline/ with its progress.json, with
+a fresh optimiser."""
+
 import argparse
 import json
 import math
@@ -25,93 +27,12 @@ import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 
 from world import sprites  # noqa: E402
+from world.pretraining import curriculum  # noqa: E402
 from world.pretraining.pipelines import FAMILIES, multiply_in_bfloat16, token_ids, write_pipeline  # noqa: E402
 
-SEED = 7
 SAVE_EVERY_S = 300
 STAGES = ("autoencoder", "decoder", "images", "videos")
-STREAMS = dict(autoencoder=1000, images=1001, videos=1002, decoder=1003)         # of random numbers
-# steps of each stage, samples a step, largest learning rate
-SETTINGS = {"unet3d": dict(autoencoder=(4000, 32, 2e-3), decoder=(0, 0, 0), images=(3500, 64, 1.5e-3), videos=(3000, 12, 1e-3)),
-            "cogvideox": dict(autoencoder=(4000, 16, 2e-3), decoder=(200, 16, 5e-4), images=(6500, 32, 2e-3), videos=(10000, 12, 1e-3))}
-POOL = dict(images=30000, clips=8000)
-WHITENING_CLIPS = 400        # whose latents' mean and deviation are folded away
-IMAGE_SHARE = .12            # of the samples' steps in the last stage
-# Where a sprite is depends on motion word x frame x direction: no two of these three tell anything alone, so that a loss over all
-# motions anywhere in the frame has no slope towards it (20,000 clips left motion at chance). Four motions through the frame's middle
-# have one (250 steps); then the others, then places.
-FIRST_MOTIONS, FIRST_STEPS = ("left", "right", "up", "down"), 400
-# Shape is shape word x place in the same way. A UNet finds it without help; a DiT does not (160,000 pictures anywhere left shape at
-# chance, with colours at 85 %; 20,000 in the middle bound it).
-# So a pool begins with samples in the middle and ends with samples anywhere (clip_place, picture_place), and up to a step only its
-# beginning is drawn from: (step, share) of the corners, in between on a line; from the last on only what lies behind it.
-CLIP_WINDOW = ((1200, .25), (2200, .5))
-PICTURE_WINDOW = {"unet3d": (), "cogvideox": ((600, .2), (1800, .5), (3000, .7))}
-LATENT = 4                                         # pixels
-# The timesteps that are trained more than evenly: (from this step on, share of the samples, from t, to t). Motion is decided in the first
-# fifth of sampling. Sixteen channels show through noise what four do not: for the DiT the caption decides a shape between t = 800, where
-# it is known where the sprite is, and 450, where one sees it; in the middle of the frame it decides from the first.
-CLIP_NOISE = {"unet3d": ((0, .75, 750, 1000),), "cogvideox": ((0, .75, 750, 1000), (1200, .75, 450, 1000), (4000, .75, 300, 900))}
-PICTURE_NOISE = {"unet3d": ((0, 0, 0, 1000),), "cogvideox": ((0, .5, 750, 1000), (4290, .75, 450, 800))}
-CAPTION_DROP = .1
-KNOWN_MOTIONS_SHARE = .3     # of the autoencoder's clips; the others wander: it must give back whatever moves, held-out motions too
-EMA = .998
-
-
-def rng(*name):
-    """numpy's and torch's generator of that name, e.g. rng("videos", 17)."""
-    words = [SEED, *(STREAMS[n] if isinstance(n, str) else n for n in name)]
-    g = np.random.default_rng(words)
-    return g, torch.Generator().manual_seed(int(g.integers(2**62)))
-
-
-def picture_scene(g):
-    scene = sprites.random_scene(g, "still")
-    return sprites.dataclasses.replace(scene, radius=float(g.uniform(4.5, 8.5)))
-
-
-def clip_place(scene, share):
-    """The scene where clips are at that share (0..1) of the pool: in the middle, then further out."""
-    (_, middle), (_, anywhere) = CLIP_WINDOW
-    spread = float(np.interp(share, (middle, anywhere), (0, 1)))
-    return sprites.dataclasses.replace(scene, shift=tuple(spread * s for s in scene.shift))
-
-
-def picture_place(scene, share, stops):
-    """As clip_place, but first out on the grid of the latents, where a token looks the same wherever it is, then off it."""
-    if not stops:
-        return scene
-    middle, grid, anywhere = (s for _, s in stops)
-    spread, off_grid = float(np.interp(share, (middle, grid), (0, 1))), float(np.interp(share, (grid, anywhere), (0, 1)))
-    room = sprites.room(scene.radius)
-
-    def moved(shift):
-        pixels = spread * shift * room
-        nearest = LATENT * round(pixels / LATENT)
-        if abs(nearest) > room:
-            nearest -= math.copysign(LATENT, nearest)
-        return (nearest + off_grid * (pixels - nearest)) / room
-
-    return sprites.dataclasses.replace(scene, shift=tuple(map(moved, scene.shift)))
-
-
-def window(step, stops):
-    """Which part of a pool the step draws from, 0..1."""
-    if not stops:
-        return 0, 1
-    steps, shares = zip(*stops)
-    return (0, float(np.interp(step, steps, shares))) if step < steps[-1] else (shares[-1], 1)
-
-
-def noise_band(step, bands):
-    """(share, from, to) of that step."""
-    return [band for first, *band in bands if first <= step][-1]
-
-
-def learning_rate(step, steps, largest, decay):
-    """Warm-up of 100 steps, flat, then straight down to 2 % over the last part `decay` of the stage."""
-    left = (steps - step) / (steps * decay) if decay else 1
-    return largest * min(1, (step + 1) / 100) * min(1, max(.02, left))
+EMA = 0.998
 
 
 class Drawings(torch.utils.data.Dataset):
@@ -130,24 +51,29 @@ class Drawings(torch.utils.data.Dataset):
 
 class Run:
     def __init__(self, family, work, minutes, stages, start=None, device="cpu", workers=0):
-        self.family, self.folder, self.stages, self.device, self.workers = family, work / family.name, stages, torch.device(device), workers
+        self.family, self.folder, self.stages = family, work / family.name, stages
+        self.device, self.workers = torch.device(device), workers
+        self.settings = curriculum.SETTINGS[family.name]
         self.folder.mkdir(parents=True, exist_ok=True)
         family.write_tokenizer(self.folder / "tokenizer")
         self.tokenizer = family.tokenizer(self.folder / "tokenizer")
-        torch.manual_seed(SEED)
+        torch.manual_seed(curriculum.SEED)
         self.denoiser, self.vae, self.text = family.untrained(self.tokenizer)
         for model in (self.denoiser, self.vae, self.text):
-            model.eval().to(self.device)       # TemporalConvLayer has a dropout of 0.1 of its own
-        torch.backends.cudnn.allow_tf32 = False          # a card's convolutions as exact as a processor's
+            model.eval().to(self.device)  # TemporalConvLayer has a dropout of 0.1 of its own
+        torch.backends.cudnn.allow_tf32 = False  # a card's convolutions as exact as a processor's
         if self.device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
             multiply_in_bfloat16(self.denoiser)
-            if family.name == "cogvideox":          # 3-D convolutions over whole clips
+            if family.name == "cogvideox":  # 3-D convolutions over whole clips
                 multiply_in_bfloat16(self.vae)
         self.stop_at = time.monotonic() + 60 * minutes
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stop_at", 0))
-        self.stage, self.step, self.optimiser, self.averages, self.seconds = STAGES[0], 0, None, None, 0.
-        state = self.folder / "state.pt"
-        self.loaded = torch.load(state, weights_only=True, map_location=self.device) if state.exists() else self.begun(start) if start else None
+        self.stage, self.step, self.optimiser, self.averages, self.seconds = STAGES[0], 0, None, None, 0.0
+        state, self.loaded = self.folder / "state.pt", None
+        if state.exists():
+            self.loaded = torch.load(state, weights_only=True, map_location=self.device)
+        elif start:
+            self.loaded = self.begun(start)
         if self.loaded:
             for name in {"denoiser", "vae", "text"} & self.loaded.keys():
                 getattr(self, name).load_state_dict(self.loaded[name])
@@ -155,9 +81,14 @@ class Run:
 
     def begun(self, folder):
         """What that folder holds; a part that is not trained yet may be left out of it."""
-        weights = {name: getattr(__import__(library), kind).from_pretrained(folder / part, torch_dtype=torch.float32).state_dict()
-                   for name, part in zip(("denoiser", "vae", "text"), self.family.parts_by_name) if (folder / part).exists()
-                   for library, kind in [self.family.index[part]]}
+        weights = {
+            name: getattr(__import__(library), kind)
+            .from_pretrained(folder / part, torch_dtype=torch.float32)
+            .state_dict()
+            for name, part in zip(("denoiser", "vae", "text"), self.family.parts_by_name)
+            if (folder / part).exists()
+            for library, kind in [self.family.index[part]]
+        }
         return weights | dict(optimiser=None) | json.loads((folder / "progress.json").read_text())
 
     def write(self):
@@ -176,10 +107,10 @@ class Run:
         return [p for m in models for p in m.parameters()]
 
     def begin(self, stage):
-        if self.stage != stage:                # a new stage: the averaged weights of the last one are where it starts
+        if self.stage != stage:  # a new stage: the averaged weights of the last one are where it starts
             self.stage, self.step, self.loaded = stage, 0, None
         self.parameters = self.trained()
-        self.optimiser = torch.optim.AdamW(self.parameters, lr=1e-3, betas=(.9, .99), weight_decay=1e-3, foreach=True)
+        self.optimiser = torch.optim.AdamW(self.parameters, lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-3, foreach=True)
         self.averages = [p.detach().clone() for p in self.parameters]
         if self.loaded and self.loaded["optimiser"]:
             self.optimiser.load_state_dict(self.loaded["optimiser"])
@@ -187,8 +118,16 @@ class Run:
         self.loaded = None
 
     def save(self):
-        state = dict(stage=self.stage, step=self.step, seconds=self.seconds, denoiser=self.denoiser.state_dict(), vae=self.vae.state_dict(),
-                     text=self.text.state_dict(), optimiser=self.optimiser and self.optimiser.state_dict(), averages=self.averages)
+        state = dict(
+            stage=self.stage,
+            step=self.step,
+            seconds=self.seconds,
+            denoiser=self.denoiser.state_dict(),
+            vae=self.vae.state_dict(),
+            text=self.text.state_dict(),
+            optimiser=self.optimiser and self.optimiser.state_dict(),
+            averages=self.averages,
+        )
         torch.save(state, self.folder / "state.new")
         os.replace(self.folder / "state.new", self.folder / "state.pt")
 
@@ -202,7 +141,7 @@ class Run:
             group["lr"] = rate
         self.optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.)
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimiser.step()
         keep = min(EMA, (self.step + 1) / (self.step + 10))
         torch._foreach_lerp_(self.averages, [p.detach() for p in self.parameters], 1 - keep)
@@ -213,19 +152,26 @@ class Run:
             return True
         self.begin(stage)
         one_step = steps_of()
-        steps, batch, largest = SETTINGS[self.family.name][stage]
+        steps, batch, largest = self.settings[stage]
         saved = reported = time.monotonic()
-        sums, n = {}, 0
+        sums = {}
         while self.step < steps:
-            for name, value in one_step(self.step, batch, learning_rate(self.step, steps, largest, decay)).items():
-                total, times = sums.get(name, (0., 0))
+            for name, value in one_step(
+                self.step, batch, curriculum.learning_rate(self.step, steps, largest, decay)
+            ).items():
+                total, times = sums.get(name, (0.0, 0))
                 sums[name] = (total + value, times + 1)
             self.step += 1
             now = time.monotonic()
             if self.step % 100 == 0 or self.step == steps:
                 self.seconds += now - reported
                 reported = now
-                line = dict(stage=stage, step=self.step, seconds=round(self.seconds), **{k: round(t / m, 5) for k, (t, m) in sums.items()})
+                line = dict(
+                    stage=stage,
+                    step=self.step,
+                    seconds=round(self.seconds),
+                    **{k: round(t / m, 5) for k, (t, m) in sums.items()},
+                )
                 print(json.dumps(line), flush=True)
                 with (self.folder / "log.jsonl").open("a") as log:
                     print(json.dumps(line), file=log)
@@ -234,7 +180,9 @@ class Run:
                 self.seconds += now - reported
                 self.save()
                 self.write()
-                print(f"stopped at step {self.step} of {steps} of {stage}; the same command goes on from here", flush=True)
+                print(
+                    f"stopped at step {self.step} of {steps} of {stage}; the same command goes on from here", flush=True
+                )
                 return False
             if now - saved > SAVE_EVERY_S:
                 self.save()
@@ -245,66 +193,103 @@ class Run:
     # 1. autoencoder
 
     def autoencoder_step(self):
-        clip_frames, clip_batch, stage = self.family.frames, SETTINGS[self.family.name][self.stage][1], self.stage
+        clip_frames, clip_batch, stage = (
+            self.family.frames,
+            self.settings[self.stage][1],
+            self.stage,
+        )
 
         def draw(step):
-            g, _ = rng(stage, step)
+            g, _ = curriculum.rng(stage, step)
             if self.family.name == "unet3d" or step % 4 == 0:
                 count = clip_batch if self.family.name == "unet3d" else 4 * clip_batch
-                return torch.stack([sprites.render(picture_scene(g), 1) for _ in range(count)])
-            return torch.stack([sprites.draw(s, sprites.track(s, clip_frames) if g.random() < KNOWN_MOTIONS_SHARE else sprites.wander(s, g, clip_frames))
-                                for s in (sprites.random_scene(g) for _ in range(clip_batch))])
+                return torch.stack([sprites.render(curriculum.picture_scene(g), 1) for _ in range(count)])
+            clips = []
+            for scene in (sprites.random_scene(g) for _ in range(clip_batch)):
+                known = g.random() < curriculum.KNOWN_MOTIONS_SHARE
+                places = sprites.track(scene, clip_frames) if known else sprites.wander(scene, g, clip_frames)
+                clips.append(sprites.draw(scene, places))
+            return torch.stack(clips)
 
-        clips_of = Drawings(draw).from_to(range(self.step, SETTINGS[self.family.name][stage][0]), self.workers)
-        return lambda step, batch, rate: self.autoencode(next(clips_of).to(self.device), rng(stage, step)[1], rate)
+        clips_of = Drawings(draw).from_to(range(self.step, self.settings[stage][0]), self.workers)
+        return lambda step, batch, rate: self.autoencode(
+            next(clips_of).to(self.device), curriculum.rng(stage, step)[1], rate
+        )
 
     def autoencode(self, clips, gt, rate):
         frames = clips.shape[1]
         with torch.set_grad_enabled(self.stage == "autoencoder"):
             mean, logvar = self.family.encode(self.vae, clips)
-        noise = torch.randn(mean.shape, generator=gt).to(self.device) * .05 * mean.detach().std()
+        noise = torch.randn(mean.shape, generator=gt).to(self.device) * 0.05 * mean.detach().std()
         again = self.family.decode(self.vae, mean + noise)
-        near = F.max_pool2d((clips.amax(2) > .6).float(), 3, 1, 1).unsqueeze(2)          # sprites are a tenth of the pixels
+        near = F.max_pool2d((clips.amax(2) > 0.6).float(), 3, 1, 1).unsqueeze(2)  # sprites are a tenth of the pixels
         weight = (1 + 6 * near) / (1 + 6 * near).mean()
         error = 2 * (again - clips)
-        kl = .5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
-        loss = (weight * error.abs()).mean() + 2 * (weight * error**2).mean() + 3e-4 * kl + 1e-3 * (logvar + 6).pow(2).mean()
+        kl = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
+        loss = (
+            (weight * error.abs()).mean()
+            + 2 * (weight * error**2).mean()
+            + 3e-4 * kl
+            + 1e-3 * (logvar + 6).pow(2).mean()
+        )
         self.descend(loss, rate)
         psnr = -10 * torch.log10((error / 2).square().mean()).item()
         return {"psnr" if frames == 1 else "psnr_clips": psnr, "kl": kl.item()}
 
     @torch.no_grad()
     def whiten(self):
-        g, _ = rng("autoencoder", 10**6)
+        g, _ = curriculum.rng("autoencoder", 10**6)
         frames = self.family.frames
-        z = [self.family.encode(self.vae, torch.stack([sprites.render(sprites.random_scene(g), frames) for _ in range(50)]).to(self.device))[0]
-             for _ in range(WHITENING_CLIPS // 50)]
+        z = [
+            self.family.encode(
+                self.vae,
+                torch.stack([sprites.render(sprites.random_scene(g), frames) for _ in range(50)]).to(self.device),
+            )[0]
+            for _ in range(curriculum.WHITENING_CLIPS // 50)
+        ]
         clips = torch.stack([sprites.render(sprites.random_scene(g), frames) for _ in range(4)]).to(self.device)
         mean, spread = (f(torch.cat(z), (0, 2, 3, 4)) for f in (torch.mean, torch.std))
-        again = lambda: self.family.decode(self.vae, self.family.encode(self.vae, clips)[0])
+
+        def again():
+            return self.family.decode(self.vae, self.family.encode(self.vae, clips)[0])
+
         before = again()
         self.family.whiten(self.vae, torch.zeros_like(mean), spread)
-        torch.testing.assert_close(again(), before, rtol=0, atol=1e-3)          # whatever the latents reach must have got the factors
+        # Whatever the latents reach must have got the factors.
+        torch.testing.assert_close(again(), before, rtol=0, atol=1e-3)
         scaled = mean / (spread * self.family.scaling)
         self.family.whiten(self.vae, scaled, torch.full_like(mean, 1 / self.family.scaling))
-        print(f"means taken out, up to {scaled.abs().max():.2f}; the pictures change by up to {(again() - before).abs().max():.4f}", flush=True)
+        print(
+            f"means taken out, up to {scaled.abs().max():.2f}; the pictures change by up to "
+            f"{(again() - before).abs().max():.4f}",
+            flush=True,
+        )
 
     # 2. and 3. denoiser and text encoder
 
     @torch.no_grad()
     def pool(self, kind):
         """Scenes by their index and latents [N,C,f,8,8] in fp16, drawn and encoded once."""
-        count = POOL[kind]
+        count = curriculum.POOL[kind]
         stage, frames = ("images", 1) if kind == "images" else ("videos", self.family.frames)
-        stops = PICTURE_WINDOW[self.family.name]
-        scenes = [picture_place(picture_scene(g), i / count, stops) if kind == "images" else clip_place(sprites.random_scene(g), i / count)
-                  for i in range(count) for g, _ in [rng(stage, 10**7 + i)]]
+        stops = curriculum.PICTURE_WINDOW[self.family.name]
+        scenes = [
+            curriculum.picture_place(curriculum.picture_scene(g), i / count, stops)
+            if kind == "images"
+            else curriculum.clip_place(sprites.random_scene(g), i / count)
+            for i in range(count)
+            for g, _ in [curriculum.rng(stage, 10**7 + i)]
+        ]
         path = self.folder / f"{kind}.pt"
         if path.exists():
             return scenes, torch.load(path, weights_only=True, map_location=self.device)
         print(f"drawing and encoding {count} {kind}", flush=True)
-        drawn = Drawings(lambda i: torch.stack([sprites.render(s, frames) for s in scenes[i:i + 50]])).from_to(range(0, count, 50), self.workers)
-        latents = torch.cat([(self.family.encode(self.vae, clips.to(self.device))[0] * self.family.scaling).half() for clips in drawn])
+        drawn = Drawings(lambda i: torch.stack([sprites.render(s, frames) for s in scenes[i : i + 50]])).from_to(
+            range(0, count, 50), self.workers
+        )
+        latents = torch.cat(
+            [(self.family.encode(self.vae, clips.to(self.device))[0] * self.family.scaling).half() for clips in drawn]
+        )
         torch.save(latents, self.folder / f"{kind}.new")
         os.replace(self.folder / f"{kind}.new", path)
         return scenes, latents
@@ -312,27 +297,34 @@ class Run:
     def denoiser_step(self, stage):
         alphas = self.family.scheduler().alphas_cumprod.float().to(self.device)
         name = self.family.name
-        windows, bands = dict(images=PICTURE_WINDOW[name], videos=CLIP_WINDOW), dict(images=PICTURE_NOISE[name], videos=CLIP_NOISE[name])
+        windows = dict(images=curriculum.PICTURE_WINDOW[name], videos=curriculum.CLIP_WINDOW)
+        bands = dict(images=curriculum.PICTURE_NOISE[name], videos=curriculum.CLIP_NOISE[name])
         images = self.pool("images")
         clips = self.pool("clips") if stage == "videos" else None
         ids_of = {}
-        directed = np.array([i for i, scene in enumerate(clips[0][:int(CLIP_WINDOW[0][1] * POOL["clips"])]) if scene.motion in FIRST_MOTIONS]) if clips else None
+        directed = None
+        if clips:
+            early = clips[0][: int(curriculum.CLIP_WINDOW[0][1] * curriculum.POOL["clips"])]
+            directed = np.array([i for i, scene in enumerate(early) if scene.motion in curriculum.FIRST_MOTIONS])
 
         def step(number, batch, rate):
-            g, gt = rng(stage, number)
-            of_images = clips is None or g.random() < IMAGE_SHARE
+            g, gt = curriculum.rng(stage, number)
+            of_images = clips is None or g.random() < curriculum.IMAGE_SHARE
             kind, (scenes, latents) = ("images", images) if of_images else ("videos", clips)
             progress = number if kind == stage else math.inf
-            if not of_images and number < FIRST_STEPS:
+            if not of_images and number < curriculum.FIRST_STEPS:
                 chosen = g.choice(directed, batch)
             else:
-                first, last = window(progress, windows[kind])
-                chosen = g.integers(int(first * len(scenes)), int(last * len(scenes)), SETTINGS[name][kind][1])
-            captions = ["" if g.random() < CAPTION_DROP else sprites.caption(scenes[i], not of_images, g) for i in chosen]
+                first, last = curriculum.window(progress, windows[kind])
+                chosen = g.integers(int(first * len(scenes)), int(last * len(scenes)), self.settings[kind][1])
+            captions = [
+                "" if g.random() < curriculum.CAPTION_DROP else sprites.caption(scenes[i], not of_images, g)
+                for i in chosen
+            ]
             new = [c for c in dict.fromkeys(captions) if c not in ids_of]
             ids_of.update(zip(new, token_ids(self.tokenizer, new)) if new else ())
             clean = latents[torch.from_numpy(chosen).to(self.device)].float()
-            share, low, high = noise_band(progress, bands[kind])
+            share, low, high = curriculum.noise_band(progress, bands[kind])
             within = share > 0 and torch.rand(len(chosen), generator=gt) < share
             t = torch.randint(0, 1000, (len(chosen),), generator=gt)
             t = torch.where(torch.as_tensor(within), low + t * (high - low) // 1000, t)
@@ -343,18 +335,19 @@ class Run:
             loss = F.mse_loss(predicted, signal_ * noise - spread * clean)
             self.descend(loss, rate)
             return {"image_loss" if of_images else "video_loss": loss.item()}
+
         return step
 
     def all(self):
         if self.stage == "autoencoder":
-            if not self.run("autoencoder", self.autoencoder_step, decay=.7):
+            if not self.run("autoencoder", self.autoencoder_step, decay=0.7):
                 return
             self.begin("decoder")
             self.save()
         if self.stage == "decoder":
             if self.step == 0:
                 self.whiten()
-            if not self.run("decoder", self.autoencoder_step, decay=.7):
+            if not self.run("decoder", self.autoencoder_step, decay=0.7):
                 return
             self.begin("images")
             self.save()
@@ -363,7 +356,7 @@ class Run:
                 return
             self.begin("videos")
             self.save()
-        if not self.run("videos", lambda: self.denoiser_step("videos"), decay=.15):
+        if not self.run("videos", lambda: self.denoiser_step("videos"), decay=0.15):
             return
         self.save()
         self.write()
@@ -377,11 +370,21 @@ def main():
     parser.add_argument("--device", default="cpu", help="cpu or cuda; the same random numbers, other rounding")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--workers", type=int, default=0, help="processes that draw ahead, for a card")
-    parser.add_argument("--start", type=Path, help="a pipeline that this program has written, to begin from when WORK holds no state")
+    parser.add_argument(
+        "--start", type=Path, help="a pipeline that this program has written, to begin from when WORK holds no state"
+    )
     parser.add_argument("--minutes", type=float, default=1e9, help="stop, resumable, after so long")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    Run(FAMILIES[arguments.family], arguments.work, arguments.minutes, STAGES, arguments.start, arguments.device, arguments.workers).all()
+    Run(
+        FAMILIES[arguments.family],
+        arguments.work,
+        arguments.minutes,
+        STAGES,
+        arguments.start,
+        arguments.device,
+        arguments.workers,
+    ).all()
 
 
 if __name__ == "__main__":

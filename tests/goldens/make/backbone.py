@@ -3,12 +3,13 @@
     python -m tests.pipelines.tiny WORK --only nano
     scripts/export_backbone.sh WORK/nano_pipeline tests/goldens/bundles/nano_bundle
     python -m tests.goldens.make.backbone WORK/nano_pipeline tests/goldens
-    python -m tests.goldens.make.backbone WORK/nano_2b_pipeline tests/goldens     (nano_5b alike; made with --only nano_2b --only nano_5b)
+    python -m tests.goldens.make.backbone WORK/nano_2b_pipeline tests/goldens     (nano_5b alike)
 
-Writes backbone/{autoencoder,text}.safetensors and inject/{denoiser,gradients}.safetensors; for a CogVideoX pipeline, e.g. nano_2b_pipeline,
-backbone/autoencoder_nano_2b.safetensors only. Nothing here shares code with jointtuner: sites
-are found with isinstance on the Python modules, adapters are modules of their own, gradients are computed in double precision.
-Provenance: torch 2.11.0, diffusers 0.42.1, transformers 5.23.0, one thread."""
+Writes backbone/{autoencoder,text}.safetensors and inject/{denoiser,gradients}.safetensors; for a CogVideoX pipeline,
+e.g. nano_2b_pipeline, backbone/autoencoder_nano_2b.safetensors only. Nothing here shares code with jointtuner: sites
+are found with isinstance on the Python modules, adapters are modules of their own, gradients are computed in double
+precision. Provenance: torch 2.11.0, diffusers 0.42.1, transformers 5.23.0, one thread."""
+
 import json
 import sys
 import warnings
@@ -21,9 +22,17 @@ warnings.simplefilter("ignore")
 RANK = 2
 PROMPTS = ["", "a cat", "A Hat!"]
 LONG_PROMPT = "a person rides a bicycle over the hills"
-CASES = [(2, 3, 9, 10, 7), (1, 1, 8, 8, 5), (1, 5, 6, 12, 9), (3, 2, 7, 5, 4)]  # batch, frames, latent height, latent width, tokens
+CASES = [
+    (2, 3, 9, 10, 7),
+    (1, 1, 8, 8, 5),
+    (1, 5, 6, 12, 9),
+    (3, 2, 7, 5, 4),
+]  # batch, frames, latent height, latent width, tokens
 FRAMES, TILED_FRAMES = [1, 5, 9, 13, 17, 49], [1, 9, 17]  # of the causal autoencoder's clips
-RULES = {"Transformer2DModel": ("spatial", ("attn1", "ff")), "TransformerTemporalModel": ("temporal", ("attn1", "attn2", "ff"))}
+RULES = {
+    "Transformer2DModel": ("spatial", ("attn1", "ff")),
+    "TransformerTemporalModel": ("temporal", ("attn1", "attn2", "ff")),
+}
 
 
 class Glora(torch.nn.Module):
@@ -73,11 +82,20 @@ def denoiser(pipe, out):
     sites = published_sites(unet)
     width = unet.config.cross_attention_dim
     torch.manual_seed(1)
-    inputs = [(torch.randn(b, 4, f, h, w), torch.randint(0, 1000, (b,)), torch.randn(b, l, width)) for b, f, h, w, l in CASES]
+    inputs = [
+        (torch.randn(b, 4, f, h, w), torch.randint(0, 1000, (b,)), torch.randn(b, n, width)) for b, f, h, w, n in CASES
+    ]
     tensors = {}
     with torch.no_grad():
         for i, case in enumerate(inputs):
-            tensors.update({f"{i}.latents": case[0], f"{i}.timestep": case[1], f"{i}.embedding": case[2], f"{i}.frozen": unet(*case).sample})
+            tensors.update(
+                {
+                    f"{i}.latents": case[0],
+                    f"{i}.timestep": case[1],
+                    f"{i}.embedding": case[2],
+                    f"{i}.frozen": unet(*case).sample,
+                }
+            )
     state = dict(groups=1, scale=dict(spatial=1.0, temporal=1.0), gated=True)
     adapters = inject(unet, state)
 
@@ -92,8 +110,18 @@ def denoiser(pipe, out):
     run("0.scaled", inputs[0], groups=2, scale=dict(spatial=0.5 * 0.7, temporal=-1.5 * 0.7))
     run("0.ungated", inputs[0], groups=2, gated=False)
     for i, adapter in enumerate(adapters):
-        tensors.update({f"adapter.{i}.down": adapter.down.data, f"adapter.{i}.up": adapter.up.data, f"adapter.{i}.gate": adapter.gate.data})
-    save(out / "inject/denoiser.safetensors", tensors, {"sites": json.dumps(sites), "cases": str(len(CASES)), "rank": str(RANK)})
+        tensors.update(
+            {
+                f"adapter.{i}.down": adapter.down.data,
+                f"adapter.{i}.up": adapter.up.data,
+                f"adapter.{i}.gate": adapter.gate.data,
+            }
+        )
+    save(
+        out / "inject/denoiser.safetensors",
+        tensors,
+        {"sites": json.dumps(sites), "cases": str(len(CASES)), "rank": str(RANK)},
+    )
 
     unet.double()
     state.update(groups=2, scale=dict(spatial=1.0, temporal=1.0), gated=True)
@@ -104,7 +132,11 @@ def denoiser(pipe, out):
     gradients = {"latents": latents.grad}
     for i, adapter in enumerate(adapters):
         gradients.update({f"{i}.down": adapter.down.grad, f"{i}.up": adapter.up.grad, f"{i}.gate": adapter.gate.grad})
-    save(out / "inject/gradients.safetensors", {name: value.float() for name, value in gradients.items()}, {"loss": repr(output.square().mean().item())})
+    save(
+        out / "inject/gradients.safetensors",
+        {name: value.float() for name, value in gradients.items()},
+        {"loss": repr(output.square().mean().item())},
+    )
 
 
 def autoencoder(pipe, out):
@@ -118,7 +150,10 @@ def autoencoder(pipe, out):
         posterior = vae.encode(pixels).latent_dist
         frames = (latents / scale).permute(0, 2, 1, 3, 4).flatten(0, 1)
         decoded = vae.decode(frames).sample
-        vae.tile_latent_min_size, vae.tile_sample_min_size = 8, 8 * factor  # 8 * (1 - 0.25) is whole: else diffusers gives a wrong size
+        vae.tile_latent_min_size, vae.tile_sample_min_size = (
+            8,
+            8 * factor,
+        )  # 8 * (1 - 0.25) is whole: else diffusers gives a wrong size
         vae.enable_tiling()
         tiled = vae.decode(frames).sample
         wide = torch.rand(2, 3, 11 * factor, 9 * factor) * 2 - 1
@@ -127,9 +162,21 @@ def autoencoder(pipe, out):
     def clip(x):
         return x.unflatten(0, (2, 3)).transpose(1, 2).contiguous()
 
-    save(out / "backbone/autoencoder.safetensors", dict(pixels=pixels, mean=posterior.mean, std=posterior.std, latents=latents, decoded=clip(decoded),
-                                                        tiled=clip(tiled), wide=wide, tiled_mean=tiled_posterior.mean,
-                                                        tiled_std=tiled_posterior.std), {"tile_px": str(8 * factor)})
+    save(
+        out / "backbone/autoencoder.safetensors",
+        dict(
+            pixels=pixels,
+            mean=posterior.mean,
+            std=posterior.std,
+            latents=latents,
+            decoded=clip(decoded),
+            tiled=clip(tiled),
+            wide=wide,
+            tiled_mean=tiled_posterior.mean,
+            tiled_std=tiled_posterior.std,
+        ),
+        {"tile_px": str(8 * factor)},
+    )
 
 
 def formula(*shape):
@@ -139,8 +186,9 @@ def formula(*shape):
 
 
 def causal_autoencoder(vae, path):
-    """Untiled results of FRAMES frames (latents of 5 x 7) and tiled ones of TILED_FRAMES (11 x 9, tiles of 8). Pixels are many: every 37th value of
-    [F,3,H,W], and the sum of each frame's channel. Latents of an even number of frames decode to 3 frames more than the clip has; they are left out."""
+    """Untiled results of FRAMES frames (latents of 5 x 7) and tiled ones of TILED_FRAMES (11 x 9, tiles of 8). Pixels
+    are many: every 37th value of [F,3,H,W], and the sum of each frame's channel. Latents of an even number of frames
+    decode to 3 frames more than the clip has; they are left out."""
     vae = vae.eval()
     factor, scale = 2 ** (len(vae.config.block_out_channels) - 1), vae.config.scaling_factor
     time = vae.config.temporal_compression_ratio
@@ -153,25 +201,40 @@ def causal_autoencoder(vae, path):
             posterior = vae.encode(clip.transpose(0, 1)[None]).latent_dist
             pixels = vae.decode(latents / scale).sample[0].transpose(0, 1)[-frames:]
         assert pixels.shape == clip.shape and posterior.mean.shape == latents.shape
-        tensors.update({f"{name}.mean": posterior.mean[0].transpose(0, 1), f"{name}.std": posterior.std[0].transpose(0, 1),
-                        f"{name}.pixels": pixels.flatten()[::37], f"{name}.sums": pixels.double().sum((2, 3))})
+        tensors.update(
+            {
+                f"{name}.mean": posterior.mean[0].transpose(0, 1),
+                f"{name}.std": posterior.std[0].transpose(0, 1),
+                f"{name}.pixels": pixels.flatten()[::37],
+                f"{name}.sums": pixels.double().sum((2, 3)),
+            }
+        )
 
     for frames in FRAMES:
         case(f"{frames}", frames, 5, 7)
     vae.enable_tiling(8 * factor, 8 * factor, 0.25, 0.25)  # 8 * 0.25 is whole: else diffusers gives a wrong size
     for frames in TILED_FRAMES:
         case(f"tiled.{frames}", frames, 11, 9)
-    save(path, tensors, {"frames": json.dumps(FRAMES), "tiled_frames": json.dumps(TILED_FRAMES), "tile_px": str(8 * factor)})
+    save(
+        path,
+        tensors,
+        {"frames": json.dumps(FRAMES), "tiled_frames": json.dumps(TILED_FRAMES), "tile_px": str(8 * factor)},
+    )
 
 
 def text(pipe, out):
     def embedding(prompts, **more):
-        ids = pipe.tokenizer(prompts, padding="max_length", max_length=pipe.tokenizer.model_max_length, return_tensors="pt", **more).input_ids
+        ids = pipe.tokenizer(
+            prompts, padding="max_length", max_length=pipe.tokenizer.model_max_length, return_tensors="pt", **more
+        ).input_ids
         with torch.no_grad():
             return pipe.text_encoder.eval()(ids)[0]
 
-    save(out / "backbone/text.safetensors", dict(embedding=embedding(PROMPTS), truncated=embedding([LONG_PROMPT], truncation=True)),
-         {"prompts": json.dumps(PROMPTS), "long_prompt": LONG_PROMPT})
+    save(
+        out / "backbone/text.safetensors",
+        dict(embedding=embedding(PROMPTS), truncated=embedding([LONG_PROMPT], truncation=True)),
+        {"prompts": json.dumps(PROMPTS), "long_prompt": LONG_PROMPT},
+    )
 
 
 def save(path, tensors, metadata):

@@ -1,45 +1,180 @@
-"""Goldens of the CLIP tokenizer: what transformers' CLIPTokenizer makes of 10,000 lines and of every Unicode code point.
+"""Goldens of the CLIP tokenizer: what transformers' CLIPTokenizer makes of 10,000 lines and of every Unicode code
+point.
 
-    python -m tests.goldens.make.clip_tokens [OUTPUT]                                    writes tests/goldens/text (transformers 5.23.0, tokenizers 0.23.3)
-    python -m tests.goldens.make.clip_tokens OUTPUT --vocab vocab.json --merges merges.txt   the same for another vocabulary, such as OpenAI's
+    python -m tests.goldens.make.clip_tokens [OUTPUT]
+    python -m tests.goldens.make.clip_tokens OUTPUT --vocab vocab.json --merges merges.txt
 
-The lines are not stored: line i follows from i by the recipe of `line` below, which tests/text/line_recipe.h repeats in C++, and from
-the fragments in recipe.json. Files written: vocab.json, merges.txt, recipe.json, cases.json (200 lines with their ids in full) and
-hashes.bin: little-endian uint32, one for each line with the exact tokenizer, one for each with the normalised one, one for each block of
-4,096 code points.
-"""
+The first writes tests/goldens/text (transformers 5.23.0, tokenizers 0.23.3), the second the same for another
+vocabulary, such as OpenAI's.
+
+The lines are not stored: line i follows from i by the recipe of `line` below, which tests/text/line_recipe.h repeats in
+C++, and from the fragments in recipe.json. Files written: vocab.json, merges.txt, recipe.json, cases.json (200 lines
+with their ids in full) and hashes.bin: little-endian uint32, one for each line with the exact tokenizer, one for each
+with the normalised one, one for each block of 4,096 code points."""
+
 import argparse
 import json
 import os
 import struct
-import sys
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-from tests.pipelines.tiny import SENTENCES, train_bpe  # noqa: E402
+from tests.pipelines.tokenizers import SENTENCES, train_bpe
 
 LINES, CASES, MASK = 10000, 200, (1 << 64) - 1
-WORDS = sorted({w for s in SENTENCES for w in s.split()}) + """
-Hello WORLD Zürich naïve façade Ångström ΟΔΟΣ Σας ΣΊΣΥΦΟΣ Москва ПРИВЕТ İstanbul ışık ẞTRASSE straße coöperate I'm DON'T they'Ve we'LL he'D it'S y'all
-'tis rock'n'roll 's ''s 't' x2 3.14 1,000,000 ½ Ⅷ ² ٣٤ ४२ 3rd 4K a_b c-d e@f.g http://x.y/z?q=1 C++ #tag $5 100% (a) [b] {c} "d" <e> f|g
+WORDS = (
+    sorted({w for s in SENTENCES for w in s.split()})
+    + """
+Hello WORLD Zürich naïve façade Ångström ΟΔΟΣ Σας ΣΊΣΥΦΟΣ Москва ПРИВЕТ İstanbul ışık ẞTRASSE straße coöperate I'm
+DON'T they'Ve we'LL he'D it'S y'all
+'tis rock'n'roll 's ''s 't' x2 3.14 1,000,000 ½ Ⅷ ² ٣٤ ४२ 3rd 4K a_b c-d e@f.g http://x.y/z?q=1 C++ #tag $5 100% (a)
+[b] {c} "d" <e> f|g
 """.split()
+)
 NASTY = [
-    "<|startoftext|>", "<|endoftext|>", "<|STARTOFTEXT|>", "<|EndOfText|>", "<|endoftext|", "|endoftext|>", "<|startoftext|>!!", "..<|endoftext|>..", "<|İ|>",
-    "!", "!!", "!!!", "?!", "'", "''", "’s", "…", "—", "\u00ab\u00bb", "\u201cquote\u201d", "</w>", "Ġ", "Âģ", "##",
-    "👍", "👍🏽", "👨‍👩‍👧‍👦", "🏳️‍🌈", "🇩🇪🇫🇷", "❤️", "☃", "1️⃣", "🫠", "😀😀😀😀", "\u200d", "\u200b", "\ufe0f", "\u2060", "\ufeff",
-    "e\u0301", "E\u0301\u0323", "o\u0308\u0304", "a\u0323\u0302", "\u1112\u1161\u11ab", "한글", "가\u11a8", "Z\u0334\u0351\u035d\u0325a\u0329l\u0300g\u0335o", "\u0301", "q\u0307\u0323",
-    "\u212b", "\u2126", "K", "ﬁ", "ﬃ", "ǅ", "\u0958", "\u2adc", "\u0f73", "\u0344", "\uf900", "\U0002f800", "\u1e9b\u0323", "a\u07fd\u0323\u0301", "a\u0301\u05b0\u0898\u0327",
-    "\U00011935\U00011930", "e\u1abf\u0323\u0302",   # combining marks newer than the normaliser's Unicode 9: they stay where they are
-    "一只可爱的熊猫在跳舞", "東京タワー", "カタカナ", "ｶﾞ", "ひらがな", "，。！", "　", "𠮷野家", "㍿", "①②③",
-    "مرحبا بالعالم", "שָׁלוֹם עולם", "\u202eabc\u202c", "\u200fא\u200e", "فيديو 123", "हिन्दी में वीडियो", "ภาษาไทย", "தமிழ்", "ខ្មែរ", "မြန်မာ",
-    "\u0001", "\u0000", "\u001b[31m", "\u007f", "\u0085", "\u00a0", "\u00ad", "\u2028", "\u2029", "\u202f", "\u180e", "\u001c\u001f", "\t", "\r\n", "\v\f",
-    "\ue000", "\U000f0000", "\U0010ffff", "\uffff", "\ufdd0", "\U0001f9ff", "𝔘𝔫𝔦𝔠𝔬𝔡𝔢", "Ｆｕｌｌ", "\u2c2f", "Ა", "ᲀ", "Ꭰ", "Ɐ", "\U0001e900", "\U00010400",
-    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "thethethethethethe", "................................", "abcabcabcabcabcabcabcabc",
+    "<|startoftext|>",
+    "<|endoftext|>",
+    "<|STARTOFTEXT|>",
+    "<|EndOfText|>",
+    "<|endoftext|",
+    "|endoftext|>",
+    "<|startoftext|>!!",
+    "..<|endoftext|>..",
+    "<|İ|>",
+    "!",
+    "!!",
+    "!!!",
+    "?!",
+    "'",
+    "''",
+    "’s",
+    "…",
+    "—",
+    "\u00ab\u00bb",
+    "\u201cquote\u201d",
+    "</w>",
+    "Ġ",
+    "Âģ",
+    "##",
+    "👍",
+    "👍🏽",
+    "👨‍👩‍👧‍👦",
+    "🏳️‍🌈",
+    "🇩🇪🇫🇷",
+    "❤️",
+    "☃",
+    "1️⃣",
+    "🫠",
+    "😀😀😀😀",
+    "\u200d",
+    "\u200b",
+    "\ufe0f",
+    "\u2060",
+    "\ufeff",
+    "e\u0301",
+    "E\u0301\u0323",
+    "o\u0308\u0304",
+    "a\u0323\u0302",
+    "\u1112\u1161\u11ab",
+    "한글",
+    "가\u11a8",
+    "Z\u0334\u0351\u035d\u0325a\u0329l\u0300g\u0335o",
+    "\u0301",
+    "q\u0307\u0323",
+    "\u212b",
+    "\u2126",
+    "K",
+    "ﬁ",
+    "ﬃ",
+    "ǅ",
+    "\u0958",
+    "\u2adc",
+    "\u0f73",
+    "\u0344",
+    "\uf900",
+    "\U0002f800",
+    "\u1e9b\u0323",
+    "a\u07fd\u0323\u0301",
+    "a\u0301\u05b0\u0898\u0327",
+    "\U00011935\U00011930",
+    "e\u1abf\u0323\u0302",  # combining marks newer than the normaliser's Unicode 9: they stay where they are
+    "一只可爱的熊猫在跳舞",
+    "東京タワー",
+    "カタカナ",
+    "ｶﾞ",
+    "ひらがな",
+    "，。！",
+    "　",
+    "𠮷野家",
+    "㍿",
+    "①②③",
+    "مرحبا بالعالم",
+    "שָׁלוֹם עולם",
+    "\u202eabc\u202c",
+    "\u200fא\u200e",
+    "فيديو 123",
+    "हिन्दी में वीडियो",
+    "ภาษาไทย",
+    "தமிழ்",
+    "ខ្មែរ",
+    "မြန်မာ",
+    "\u0001",
+    "\u0000",
+    "\u001b[31m",
+    "\u007f",
+    "\u0085",
+    "\u00a0",
+    "\u00ad",
+    "\u2028",
+    "\u2029",
+    "\u202f",
+    "\u180e",
+    "\u001c\u001f",
+    "\t",
+    "\r\n",
+    "\v\f",
+    "\ue000",
+    "\U000f0000",
+    "\U0010ffff",
+    "\uffff",
+    "\ufdd0",
+    "\U0001f9ff",
+    "𝔘𝔫𝔦𝔠𝔬𝔡𝔢",
+    "Ｆｕｌｌ",
+    "\u2c2f",
+    "Ა",
+    "ᲀ",
+    "Ꭰ",
+    "Ɐ",
+    "\U0001e900",
+    "\U00010400",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "thethethethethethe",
+    "................................",
+    "abcabcabcabcabcabcabcabc",
 ]
 SEPARATORS = [" ", " ", " ", " ", "", "", "  ", "\t", "\n", "\u3000", "\u00a0", ",", ". ", "-"]
-# blocks from which single characters are drawn: Latin, Greek, Cyrillic, combining, Arabic, Indic, punctuation, symbols, kana, CJK, Hangul, emoji, astral
-RANGES = [[1, 0x24f], [0x250, 0x36f], [0x370, 0x52f], [0x590, 0x6ff], [0x900, 0xdff], [0x1100, 0x11ff], [0x1e00, 0x206f], [0x20a0, 0x214f], [0x2190, 0x2bff],
-          [0x3040, 0x30ff], [0x4e00, 0x4fff], [0xac00, 0xad00], [0xfb00, 0xffef], [0x10000, 0x1067f], [0x1d400, 0x1d7ff], [0x1f300, 0x1faff], [1, 0x10ffff]]
+# blocks from which single characters are drawn: Latin, Greek, Cyrillic, combining, Arabic, Indic, punctuation, symbols,
+# kana, CJK, Hangul, emoji, astral
+RANGES = [
+    [1, 0x24F],
+    [0x250, 0x36F],
+    [0x370, 0x52F],
+    [0x590, 0x6FF],
+    [0x900, 0xDFF],
+    [0x1100, 0x11FF],
+    [0x1E00, 0x206F],
+    [0x20A0, 0x214F],
+    [0x2190, 0x2BFF],
+    [0x3040, 0x30FF],
+    [0x4E00, 0x4FFF],
+    [0xAC00, 0xAD00],
+    [0xFB00, 0xFFEF],
+    [0x10000, 0x1067F],
+    [0x1D400, 0x1D7FF],
+    [0x1F300, 0x1FAFF],
+    [1, 0x10FFFF],
+]
 
 
 class Splitmix:
@@ -88,8 +223,11 @@ def fnv1a(ids, value=0x811C9DC5):
 def tokenizer(vocab, merges, normalized):
     from tokenizers import AddedToken
     from transformers import CLIPTokenizer
-    special = {k: AddedToken(t, normalized=normalized, special=True) for k, t in
-               (("bos_token", "<|startoftext|>"), ("eos_token", "<|endoftext|>"), ("unk_token", "<|endoftext|>"))}
+
+    special = {
+        k: AddedToken(t, normalized=normalized, special=True)
+        for k, t in (("bos_token", "<|startoftext|>"), ("eos_token", "<|endoftext|>"), ("unk_token", "<|endoftext|>"))
+    }
     made = CLIPTokenizer(vocab=vocab, merges=merges, pad_token="!", **special)
     for token in special.values():
         assert made.added_tokens_decoder[vocab[str(token)]].normalized == normalized
@@ -108,11 +246,21 @@ def main():
         vocab = json.loads(arguments.vocab.read_text(encoding="utf-8"))
         merges = [tuple(m.split(" ")) for m in arguments.merges.read_text(encoding="utf-8").split("\n")[1:] if m]
     else:
-        vocab, merges = train_bpe([*SENTENCES, *WORDS, *(n for n in NASTY if n.isprintable() and not n.isspace())] * 2, 500)
+        vocab, merges = train_bpe(
+            [*SENTENCES, *WORDS, *(n for n in NASTY if n.isprintable() and not n.isspace())] * 2, 500
+        )
     (out / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False), encoding="utf-8")
     (out / "merges.txt").write_text("#version: 0.2\n" + "".join(" ".join(m) + "\n" for m in merges), encoding="utf-8")
-    recipe = {"lines": LINES, "words": WORDS, "nasty": NASTY, "separators": SEPARATORS, "ranges": RANGES,
-              "bos_id": vocab["<|startoftext|>"], "eos_id": vocab["<|endoftext|>"], "pad_id": vocab["!"]}
+    recipe = {
+        "lines": LINES,
+        "words": WORDS,
+        "nasty": NASTY,
+        "separators": SEPARATORS,
+        "ranges": RANGES,
+        "bos_id": vocab["<|startoftext|>"],
+        "eos_id": vocab["<|endoftext|>"],
+        "pad_id": vocab["!"],
+    }
     (out / "recipe.json").write_text(json.dumps(recipe), encoding="ascii")
     exact, normalized = tokenizer(vocab, merges, False), tokenizer(vocab, merges, True)
 
@@ -135,7 +283,10 @@ def main():
             stream.write(struct.pack(f"<{len(column)}I", *column))
     (out / "cases.json").write_text(json.dumps(cases, ensure_ascii=True, separators=(",", ":")), encoding="ascii")
     lengths = [len(line(i, recipe)) for i in range(LINES)]
-    print(f"{len(vocab)} tokens, {len(merges)} merges, {LINES} lines (longest {max(lengths)} characters, {sum(n > 5000 for n in lengths)} over 5000), {len(blocks)} blocks")
+    print(
+        f"{len(vocab)} tokens, {len(merges)} merges, {LINES} lines (longest {max(lengths)} characters, "
+        f"{sum(n > 5000 for n in lengths)} over 5000), {len(blocks)} blocks"
+    )
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
     python -m tests.goldens.make.diffusion tests/goldens/diffusion
 
-Writes schedulers.safetensors and cogvideox.safetensors. Inputs follow index formulas that the C++ tests repeat: wave(phase)[i] =
-sin(1.7 i + phase) in float64, cast to float32; the "denoiser" is 0.7 sin(x) + 0.2 cos(0.01 t + 0.37 i + shift), shift 0 for the conditional
-and 0.4 for the unconditional half. The schedulers run as shipped, in float32; the noise of sampler step n is wave(100 + n).
-"""
+Writes schedulers.safetensors and cogvideox.safetensors. Inputs follow index formulas that the C++ tests repeat:
+wave(phase)[i] = sin(1.7 i + phase) in float64, cast to float32; the "denoiser" is 0.7 sin(x) + 0.2 cos(0.01 t + 0.37 i
++ shift), shift 0 for the conditional and 0.4 for the unconditional half. The schedulers run as shipped, in float32; the
+noise of sampler step n is wave(100 + n)."""
 
 import sys
 from contextlib import nullcontext
@@ -13,19 +13,48 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
-from diffusers import (CogVideoXDDIMScheduler, CogVideoXDPMScheduler, CogVideoXPipeline, DDIMInverseScheduler, DDIMScheduler, DDPMScheduler,
-                       DPMSolverMultistepScheduler)
+from diffusers import (
+    CogVideoXDDIMScheduler,
+    CogVideoXDPMScheduler,
+    CogVideoXPipeline,
+    DDIMInverseScheduler,
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+)
 from diffusers.schedulers import scheduling_dpm_cogvideox
 from safetensors.torch import save_file
 
 SHAPE = (1, 2, 3, 4, 5)
 COUNT = 120
 
-ZEROSCOPE = dict(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type="epsilon", timestep_spacing="leading", steps_offset=1)
-LINEAR = dict(beta_schedule="linear", beta_start=1e-4, beta_end=0.02, prediction_type="epsilon", timestep_spacing="linspace", steps_offset=0)
-COSINE = dict(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", timestep_spacing="leading", steps_offset=0)
-ZERO_SNR = dict(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type="v_prediction", timestep_spacing="trailing",
-                rescale_betas_zero_snr=True)
+ZEROSCOPE = dict(
+    beta_schedule="scaled_linear",
+    beta_start=0.00085,
+    beta_end=0.012,
+    prediction_type="epsilon",
+    timestep_spacing="leading",
+    steps_offset=1,
+)
+LINEAR = dict(
+    beta_schedule="linear",
+    beta_start=1e-4,
+    beta_end=0.02,
+    prediction_type="epsilon",
+    timestep_spacing="linspace",
+    steps_offset=0,
+)
+COSINE = dict(
+    beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", timestep_spacing="leading", steps_offset=0
+)
+ZERO_SNR = dict(
+    beta_schedule="scaled_linear",
+    beta_start=0.00085,
+    beta_end=0.012,
+    prediction_type="v_prediction",
+    timestep_spacing="trailing",
+    rescale_betas_zero_snr=True,
+)
 
 
 def wave(phase, shape=SHAPE):
@@ -60,7 +89,8 @@ def run(scheduler, steps, guidance, eta=None):
 
 
 def fingerprints(scheduler):
-    """sum of (i + 1) * timestep_i for each number of steps; -1 where a timestep leaves the table or there are not `steps` of them."""
+    """sum of (i + 1) * timestep_i for each number of steps; -1 where a timestep leaves the table or there are not
+    `steps` of them."""
     result = []
     for steps in range(1, 1001):
         scheduler.set_timesteps(steps)
@@ -75,7 +105,9 @@ class StandIn(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.config = SimpleNamespace(patch_size=1, patch_size_t=None, in_channels=SHAPE[1], use_rotary_positional_embeddings=False)
+        self.config = SimpleNamespace(
+            patch_size=1, patch_size_t=None, in_channels=SHAPE[1], use_rotary_positional_embeddings=False
+        )
         self.dtype, self.device = torch.float32, torch.device("cpu")
 
     def cache_context(self, name):
@@ -83,13 +115,15 @@ class StandIn(torch.nn.Module):
 
     def forward(self, hidden_states, encoder_hidden_states, timestep, **_):
         shifts = (0.4, 0.0) if len(hidden_states) == 2 else (0.0,)
-        halves = [one_prediction(x[None].transpose(1, 2), t, shift) for x, t, shift in zip(hidden_states, timestep, shifts)]
+        halves = [
+            one_prediction(x[None].transpose(1, 2), t, shift) for x, t, shift in zip(hidden_states, timestep, shifts)
+        ]
         return (torch.cat(halves).transpose(1, 2),)
 
 
 def pipeline_run(scheduler, steps, guidance, dynamic):
-    """Latents after each step and each step's guidance scale, from CogVideoXPipeline itself. Its scheduler draws twice in a second-order step
-    and drops the first draw, so both draws of a step give the same noise."""
+    """Latents after each step and each step's guidance scale, from CogVideoXPipeline itself. Its scheduler draws twice
+    in a second-order step and drops the first draw, so both draws of a step give the same noise."""
     state = SimpleNamespace(step=0, latents=[], guidance=[])
     scheduling_dpm_cogvideox.randn_tensor = lambda shape, **_: wave(100.0 + state.step).transpose(1, 2).reshape(shape)
 
@@ -102,9 +136,20 @@ def pipeline_run(scheduler, steps, guidance, dynamic):
     pipe = CogVideoXPipeline(tokenizer=None, text_encoder=None, vae=None, transformer=StandIn(), scheduler=scheduler)
     pipe.set_progress_bar_config(disable=True)
     embeds = torch.zeros(1, 1, 1)
-    pipe(prompt_embeds=embeds, negative_prompt_embeds=embeds, height=8 * SHAPE[3], width=8 * SHAPE[4], num_frames=4 * SHAPE[2] - 3, num_inference_steps=steps,
-         guidance_scale=guidance, use_dynamic_cfg=dynamic, latents=wave(0.5).transpose(1, 2), output_type="latent", callback_on_step_end=after_step,
-         callback_on_step_end_tensor_inputs=["latents"])
+    pipe(
+        prompt_embeds=embeds,
+        negative_prompt_embeds=embeds,
+        height=8 * SHAPE[3],
+        width=8 * SHAPE[4],
+        num_frames=4 * SHAPE[2] - 3,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        use_dynamic_cfg=dynamic,
+        latents=wave(0.5).transpose(1, 2),
+        output_type="latent",
+        callback_on_step_end=after_step,
+        callback_on_step_end_tensor_inputs=["latents"],
+    )
     return torch.cat(state.latents), torch.tensor(state.guidance, dtype=torch.float64)
 
 
@@ -132,14 +177,23 @@ def cogvideox():
         out["noisy/" + model] = dpm.add_noise(wave(0.1, shape), wave(0.2, shape), timestep)
         out["velocity/" + model] = dpm.get_velocity(wave(0.1, shape), wave(0.2, shape), timestep)
         # 15, 7 and 30 do not divide 1000; 15 and 7 end at timestep 0, not after it.
-        for steps, guidance, dynamic in ((50, 6, True), (30, 6, False), (15, 6, True), (7, 1, True), (4, 0.5, True), (2, 6, False), (1, 3, True)):
+        for steps, guidance, dynamic in (
+            (50, 6, True),
+            (30, 6, False),
+            (15, 6, True),
+            (7, 1, True),
+            (4, 0.5, True),
+            (2, 6, False),
+            (1, 3, True),
+        ):
             case = f"{model}_{steps}_{guidance}_{'dynamic' if dynamic else 'constant'}"
             out["ddim/" + case], scales = pipeline_run(ddim, steps, guidance, dynamic)
             out["dpmpp_2m_sde/" + case], scales = pipeline_run(dpm, steps, guidance, dynamic)
             out["guidance/" + case] = scales
     # Another schedule through the same sampler: epsilon, no zero SNR, a last step to alphas_cumprod[0].
     out["dpmpp_2m_sde/leading_10_3_constant"], _ = pipeline_run(
-        CogVideoXDPMScheduler(**ZEROSCOPE, set_alpha_to_one=False, clip_sample=False, snr_shift_scale=1.0), 10, 3, False)
+        CogVideoXDPMScheduler(**ZEROSCOPE, set_alpha_to_one=False, clip_sample=False, snr_shift_scale=1.0), 10, 3, False
+    )
     for spacing in ("leading", "trailing", "linspace"):
         config = dict(ZEROSCOPE, timestep_spacing=spacing)
         for kind in (CogVideoXDDIMScheduler, CogVideoXDPMScheduler):  # the lists are tested once, as DDIM's
@@ -150,7 +204,9 @@ def cogvideox():
 def save(tensors, path):
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
     for name, tensor in tensors.items():
-        print(name, tuple(tensor.shape), float(tensor.double().abs().max()), bool(torch.isfinite(tensor.double()).all()))
+        print(
+            name, tuple(tensor.shape), float(tensor.double().abs().max()), bool(torch.isfinite(tensor.double()).all())
+        )
 
 
 def main():
@@ -169,10 +225,18 @@ def main():
     out["ddim/linear_20_3_clip"] = run(DDIMScheduler(**LINEAR, clip_sample=True, clip_sample_range=0.8), 20, 3)
     out["ddim/cosine_12_3"] = run(DDIMScheduler(**COSINE, **ddim), 12, 3)
     out["ddim/zero_snr_15_6"] = run(DDIMScheduler(**ZERO_SNR, **ddim), 15, 6)
-    out["ddim/cogvideox_2b_15_6"] = run(CogVideoXDDIMScheduler(**ZERO_SNR, snr_shift_scale=3.0, clip_sample=False), 15, 6)
+    out["ddim/cogvideox_2b_15_6"] = run(
+        CogVideoXDDIMScheduler(**ZERO_SNR, snr_shift_scale=3.0, clip_sample=False), 15, 6
+    )
 
-    for name, config, steps, guidance in (("zeroscope_20_12", ZEROSCOPE, 20, 12), ("zeroscope_2_3", ZEROSCOPE, 2, 3), ("zeroscope_1_1", ZEROSCOPE, 1, 1),
-                                          ("linear_9_3", LINEAR, 9, 3), ("cosine_16_3", COSINE, 16, 3), ("zero_snr_25_6", ZERO_SNR, 25, 6)):
+    for name, config, steps, guidance in (
+        ("zeroscope_20_12", ZEROSCOPE, 20, 12),
+        ("zeroscope_2_3", ZEROSCOPE, 2, 3),
+        ("zeroscope_1_1", ZEROSCOPE, 1, 1),
+        ("linear_9_3", LINEAR, 9, 3),
+        ("cosine_16_3", COSINE, 16, 3),
+        ("zero_snr_25_6", ZERO_SNR, 25, 6),
+    ):
         out["dpmpp_2m/" + name] = run(DPMSolverMultistepScheduler(**config), steps, guidance)
 
     out["inversion/zeroscope_20_1"] = run(DDIMInverseScheduler(**ZEROSCOPE, set_alpha_to_one=False, **ddim), 20, 1)

@@ -2,9 +2,8 @@
 
     python -m tests.goldens.make.joint_batches            needs torch 2.11.0 and safetensors
 
-Key "seed/batch/flip" -> int64 [micro steps, batch, 3]: item, flip, clip. Items 0-2 are pictures, item 3 a video with 3 clips, item 4 a
-video with 1.
-"""
+Key "seed/batch/flip" -> int64 [micro steps, batch, 3]: item, flip, clip. Items 0-2 are pictures, item 3 a video with 3
+clips, item 4 a video with 1."""
 
 from pathlib import Path
 

@@ -1,11 +1,14 @@
-"""Writes tests/goldens/media: tiny media files of the kinds that go wrong, and what an independent reader makes of them.
+"""Writes tests/goldens/media: tiny media files of the kinds that go wrong, and what an independent reader makes of
+them.
 
-    python -m tests.goldens.make.media            needs av, opencv, pillow, scikit-image, safetensors, and the ffmpeg command
+    python -m tests.goldens.make.media
 
-Files are encoded by PyAV or ffmpeg 5.1 from scikit-image's chelsea (CC0). expected.safetensors holds, for each clip NAME and request
-"start/fps/frames", NAME.times (seconds after the first frame, fp64) and, for up to 20 frames, NAME.frames (uint8 [F,16,24,3], the picked frames through
-PyAV's rgb24 and OpenCV's resize), and for each picture NAME its pixels through PIL. Picking here is a plain loop over all decoded
-frames: the last one whose time is <= t + 1 ms.
+Needs av, opencv, pillow, scikit-image, safetensors, and the ffmpeg command.
+
+Files are encoded by PyAV or ffmpeg 5.1 from scikit-image's chelsea (CC0). expected.safetensors holds, for each clip
+NAME and request "start/fps/frames", NAME.times (seconds after the first frame, fp64) and, for up to 20 frames,
+NAME.frames (uint8 [F,16,24,3], the picked frames through PyAV's rgb24 and OpenCV's resize), and for each picture NAME
+its pixels through PIL. Picking here is a plain loop over all decoded frames: the last one whose time is <= t + 1 ms.
 """
 
 import struct
@@ -25,7 +28,8 @@ HEIGHT, WIDTH = 32, 48
 
 
 def picture(i, height=HEIGHT, width=WIDTH):
-    """Frame i: the cat, drifting; the block at the top left has the grey level 16 + 8 i, the bottom left corner is red."""
+    """Frame i: the cat, drifting; the block at the top left has the grey level 16 + 8 i, the bottom left corner is
+    red."""
     cat = cv2.resize(data.chelsea(), (width + 40, height + 20), interpolation=cv2.INTER_AREA)
     frame = cat[i % 20 : i % 20 + height, i % 40 : i % 40 + width].copy()
     frame[: height // 2, : width // 3] = 16 + 8 * i
@@ -36,7 +40,9 @@ def picture(i, height=HEIGHT, width=WIDTH):
 def encode(path, stamps, time_base, codec="libx264", options=None, container_options=None, setup=None):
     """Frames picture(0), picture(1), ... at the given stamps (in time_base)."""
     with av.open(str(path), "w", options=container_options or {}) as container:
-        stream = container.add_stream(codec, rate=Fraction(1) / time_base if time_base.numerator == 1 and time_base.denominator <= 60 else 25)
+        stream = container.add_stream(
+            codec, rate=Fraction(1) / time_base if time_base.numerator == 1 and time_base.denominator <= 60 else 25
+        )
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuvj420p" if setup is set_bt709 else "yuv420p"
         stream.codec_context.time_base = time_base
         stream.options = options or {"crf": "12", "threads": "1", "bf": "2", "g": "12"}
@@ -79,10 +85,24 @@ def make_videos():
     ffmpeg("-ss", "0.2", "-i", OUT / "plain.mp4", "-c", "copy", OUT / "edit_list.mp4")
     ffmpeg("-i", OUT / "plain.mp4", "-c", "copy", OUT / "late_start.ts")
     ffmpeg("-i", OUT / "plain.mp4", "-c", "copy", "-bsf:v", "h264_mp4toannexb", OUT / "raw.h264")
-    encode(OUT / "no_stamps.avi", range(24), Fraction(1, 25), codec="mpeg4", options={"bf": "2", "g": "12", "qscale": "2"})
+    encode(
+        OUT / "no_stamps.avi", range(24), Fraction(1, 25), codec="mpeg4", options={"bf": "2", "g": "12", "qscale": "2"}
+    )
     encode(OUT / "thirty.mkv", range(30), Fraction(1, 30))  # Matroska counts in milliseconds: 0, 33, 67, 100, ...
     encode(OUT / "bt709_full.mp4", range(4), Fraction(1, 4), setup=set_bt709)
-    ffmpeg("-i", OUT / "plain.mp4", "-vf", "setsar=4/3", "-c:v", "libx264", "-crf", "12", "-threads", "1", OUT / "wide_pixels.mp4")
+    ffmpeg(
+        "-i",
+        OUT / "plain.mp4",
+        "-vf",
+        "setsar=4/3",
+        "-c:v",
+        "libx264",
+        "-crf",
+        "12",
+        "-threads",
+        "1",
+        OUT / "wide_pixels.mp4",
+    )
     ffmpeg("-f", "lavfi", "-i", "sine=frequency=440:duration=0.5", "-c:a", "aac", "-b:a", "16k", OUT / "audio_only.mp4")
 
 
@@ -117,7 +137,9 @@ def decoded(path):
     pictures = []
     for frame in frames:
         if path.name == "bt709_full.mp4":
-            rgb = frame.reformat(format="rgb24", src_colorspace="ITU709", src_color_range="JPEG", dst_color_range="JPEG").to_ndarray()
+            rgb = frame.reformat(
+                format="rgb24", src_colorspace="ITU709", src_color_range="JPEG", dst_color_range="JPEG"
+            ).to_ndarray()
         else:
             rgb = frame.to_ndarray(format="rgb24")
         rgb = np.ascontiguousarray(TURNS.get(path.name, lambda x: x)(rgb))
@@ -156,7 +178,9 @@ def make_pictures(expected):
     white = Image.new("RGBA", (24, 16), (255, 255, 255, 255))
     expected["alpha.png"] = np.array(Image.alpha_composite(white, Image.open(OUT / "alpha.png")).convert("RGB"))
     Image.fromarray(cat).quantize(16).save(OUT / "palette.png", transparency=3)
-    expected["palette.png"] = np.array(Image.alpha_composite(white, Image.open(OUT / "palette.png").convert("RGBA")).convert("RGB"))
+    expected["palette.png"] = np.array(
+        Image.alpha_composite(white, Image.open(OUT / "palette.png").convert("RGBA")).convert("RGB")
+    )
     Image.fromarray(cat).save(OUT / "picture.webp", lossless=True)
     Image.fromarray(cat).save(OUT / "picture.bmp")
     Image.fromarray(cat).save(OUT / "picture.tiff")

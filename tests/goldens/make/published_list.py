@@ -1,7 +1,11 @@
-"""Goldens of module adapter: lists of tensors as torch.save writes them (the published adapter format), files that must be
-refused, and initial adapter values drawn by name. Values by index formula, so that the test can state them again.
-usage: python -m tests.goldens.make.published_list [OUT_DIR]        (default tests/goldens/adapter)
-       python -m tests.goldens.make.published_list --check FILE     reads FILE with weights_only=True, fails unless it is the list of below"""
+"""Goldens of module adapter: lists of tensors as torch.save writes them (the published adapter format), files that must
+be refused, and initial adapter values drawn by name. Values by index formula, so that the test can state them again.
+
+    python -m tests.goldens.make.published_list [OUT_DIR]        (default tests/goldens/adapter)
+    python -m tests.goldens.make.published_list --check FILE
+
+The second reads FILE with weights_only=True and fails unless it is the list of below."""
+
 import collections
 import math
 import os
@@ -63,8 +67,11 @@ def main(out):
         for gate_init in ["normal", "uniform"]:
             made = generator(1234, 0, f"adapter/{path}")
             draws[f"{gate_init}/{path}.lora_down"] = torch.randn(RANK, k, generator=made) / RANK
-            gate = torch.randn(1, k, generator=made) / RANK if gate_init == "normal" else \
-                (2 * torch.rand(1, k, generator=made) - 1) / math.sqrt(k)
+            gate = (
+                torch.randn(1, k, generator=made) / RANK
+                if gate_init == "normal"
+                else (2 * torch.rand(1, k, generator=made) - 1) / math.sqrt(k)
+            )
             draws[f"{gate_init}/{path}.lora_gate"] = gate
     save_file(draws, out / "initialize.safetensors", metadata={"torch": torch.__version__})
 

@@ -1,6 +1,8 @@
-"""Goldens of module train, independent of the C++ code: one training micro-step written from the documented random draws and the
-paper's formulas (torch autograd, plain GLoRA), and five steps of torch.optim.AdamW.
-usage: python -m tests.goldens.make.train [OUT_DIR]   (default tests/goldens/train)"""
+"""Goldens of module train, independent of the C++ code: one training micro-step written from the documented random
+draws and the paper's formulas (torch autograd, plain GLoRA), and five steps of torch.optim.AdamW.
+
+    python -m tests.goldens.make.train [OUT_DIR]   (default tests/goldens/train)"""
+
 import pathlib
 import sys
 
@@ -50,7 +52,9 @@ def denoise(adapter, latents, timestep, prompt):
 
 
 def micro_step(prediction_type, video_loss):
-    adapter = [formula(s, o).requires_grad_() for s, o in [((RANK, CHANNELS), 31), ((1, CHANNELS), 32), ((CHANNELS, RANK), 33)]]
+    adapter = [
+        formula(s, o).requires_grad_() for s, o in [((RANK, CHANNELS), 31), ((1, CHANNELS), 32), ((CHANNELS, RANK), 33)]
+    ]
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
     alphas_cumprod = torch.cumprod(1 - betas, 0).float()
     timestep = torch.randint(0, 1000, (len(BATCH),), generator=generator(SEED, MICRO_STEP, "timestep"))
@@ -68,19 +72,30 @@ def micro_step(prediction_type, video_loss):
         prediction, g = denoise(adapter, noisy, timestep[places], torch.cat([embedding(BATCH[p]) for p in places]))
         residual = prediction - target
         if kind == VIDEO and video_loss == "ait":
-            residual = residual + STRENGTH * torch.randn(len(places), 1, 1, HEIGHT, WIDTH, generator=draws["prediction_shift"])
+            residual = residual + STRENGTH * torch.randn(
+                len(places), 1, 1, HEIGHT, WIDTH, generator=draws["prediction_shift"]
+            )
         for i, p in enumerate(places):
             item_loss = (residual[i] ** 2).mean()
             losses[p], gates[p] = item_loss.detach(), g[i].detach()
             total = total + WEIGHT[kind] * item_loss / len(BATCH)
     total.backward()
     name = f"{prediction_type}_{video_loss}."
-    return {name + "timestep": timestep, name + "dropout_seed": seed, name + "losses": losses, name + "loss": total.detach(),
-            name + "gradient": torch.cat([p.grad.flatten() for p in adapter]), name + "mean_gate": gates.mean()}
+    return {
+        name + "timestep": timestep,
+        name + "dropout_seed": seed,
+        name + "losses": losses,
+        name + "loss": total.detach(),
+        name + "gradient": torch.cat([p.grad.flatten() for p in adapter]),
+        name + "mean_gate": gates.mean(),
+    }
 
 
-save_file({**micro_step("epsilon", "ait"), **micro_step("epsilon", "diffusion"), **micro_step("v_prediction", "ait")},
-          out / "step.safetensors", metadata={"torch": torch.__version__})
+save_file(
+    {**micro_step("epsilon", "ait"), **micro_step("epsilon", "diffusion"), **micro_step("v_prediction", "ait")},
+    out / "step.safetensors",
+    metadata={"torch": torch.__version__},
+)
 
 parameter = torch.nn.Parameter(formula((37,), 1))
 adamw = torch.optim.AdamW([parameter], lr=1e-2, betas=(0.9, 0.95), eps=1e-6, weight_decay=0.1)
@@ -91,5 +106,8 @@ for step in range(5):
     adamw.step()
     after.append(parameter.detach().clone())
 state = adamw.state[parameter]
-save_file({"parameters": torch.stack(after), "exp_avg": state["exp_avg"], "exp_avg_sq": state["exp_avg_sq"]},
-          out / "adamw.safetensors", metadata={"torch": torch.__version__})
+save_file(
+    {"parameters": torch.stack(after), "exp_avg": state["exp_avg"], "exp_avg_sq": state["exp_avg_sq"]},
+    out / "adamw.safetensors",
+    metadata={"torch": torch.__version__},
+)
