@@ -33,7 +33,7 @@ packages=(build-essential cmake ninja-build ccache mold pkg-config git python3 p
   libcli11-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libgtest-dev libgmock-dev libssl-dev libicu-dev
   libsentencepiece-dev)
 # The wheel of the CUDA build of torch: --no-deps keeps 2 GB of NVIDIA wheels away where the toolkit's own libraries serve.
-torch_wheels=(torch==$torch_version nvidia-cusparselt-cu13==0.8.0 nvidia-nvshmem-cu13==3.4.5 nvidia-cufile==1.15.1.6)
+torch_wheels=("torch==$torch_version" nvidia-cusparselt-cu13==0.8.0 nvidia-nvshmem-cu13==3.4.5 nvidia-cufile==1.15.1.6)
 run_time_wheels=(nvidia-cuda-runtime nvidia-cuda-cupti)  # without a toolkit: all that libtorch_cpu.so itself links
 # Complete, for --no-deps: asked to resolve, pip would bring torch's 3 GB of NVIDIA wheels along.
 export_wheels=(diffusers==0.42.1 transformers==5.23.0 accelerate==1.15.0 safetensors==0.8.0 tokenizers==0.23.3
@@ -44,7 +44,7 @@ export_wheels=(diffusers==0.42.1 transformers==5.23.0 accelerate==1.15.0 safeten
   psutil==7.2.2 typer==0.29.2 click==8.5.1 rich==15.0.0 markdown-it-py==4.3.0 mdurl==0.1.2 Pygments==2.21.0
   shellingham==1.5.4 annotated-doc==0.0.7 httpx2==2.16.2 httpcore2==2.16.2 h11==0.16.0 anyio==4.16.0 truststore==0.10.5
   pydantic==2.14.3 pydantic_core==2.50.4 annotated-types==0.8.0 typing-inspection==0.4.5 lazy-importer==0.1.0)
-world_wheels=(scipy==1.17.1 matplotlib==3.11.2 contourpy==1.3.3 cycler==0.12.1 fonttools==4.68.0 kiwisolver==1.5.1
+world_wheels=(matplotlib==3.11.2 contourpy==1.3.3 cycler==0.12.1 fonttools==4.68.0 kiwisolver==1.5.1
   pyparsing==3.3.3 python-dateutil==4.0.0 tzdata==2026.6)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -106,7 +106,8 @@ install_torch() {
 
 install_export() {
   make_env
-  local stamp="$env_dir/export-$(printf '%s ' "${export_wheels[@]}" | sha256sum | cut -c1-16).done"
+  local stamp
+  stamp=$env_dir/export-$(printf '%s ' "${export_wheels[@]}" | sha256sum | cut -c1-16).done
   [ -f "$stamp" ] && { say "exporter's Python packages: all there"; return; }
   say "installing the exporter's Python packages into $env_dir"
   if have_toolkit; then
@@ -120,11 +121,12 @@ install_export() {
 }
 
 install_world() {
-  local stamp="$env_dir/world-$(printf '%s ' "${world_wheels[@]}" | sha256sum | cut -c1-16).done"
+  local stamp
+  stamp=$env_dir/world-$(printf '%s ' "${world_wheels[@]}" | sha256sum | cut -c1-16).done
   [ -f "$stamp" ] && { say "the world's Python packages: all there"; return; }
   say "installing the world's Python packages into $env_dir"
   pip_install --no-deps "${world_wheels[@]}"
-  "$python" -c 'import scipy.ndimage, matplotlib.pyplot' || fail "the world's Python packages do not import"
+  "$python" -c 'import matplotlib.pyplot' || fail "the world's Python packages do not import"
   touch "$stamp"
 }
 

@@ -54,9 +54,10 @@ done
 config=world/$family.json
 [ -f "$config" ] || die "--family $family: expected unet3d or cogvideox"
 [[ $half =~ ^(tuning|test|all)$ ]] || die "--half $half: expected tuning, test or all"
-[[ $samples =~ ^[1-9][0-9]*$ ]] && [ "$samples" -ge 8 ] || die "--samples $samples: expected a number from 8 up"
-[[ $part =~ ^([0-9]+)/([0-9]+)$ ]] && [ "${BASH_REMATCH[1]}" -lt "${BASH_REMATCH[2]}" ] || die "--part $part: expected I/N with I below N"
-index=$((10#${BASH_REMATCH[1]})) parts=$((10#${BASH_REMATCH[2]}))
+[[ $samples =~ ^([89]|[1-9][0-9]+)$ ]] || die "--samples $samples: expected a number from 8 up"
+[[ $part =~ ^[0-9]+/[0-9]+$ ]] || die "--part $part: expected I/N with I below N"
+index=$((10#${part%/*})) parts=$((10#${part#*/}))
+[ $index -lt $parts ] || die "--part $part: expected I/N with I below N"
 
 declare -A kind_of own_of
 names=() common=""
@@ -120,9 +121,9 @@ work() {  # PAIR METHOD: one piece, in the folder $root/pairs/PAIR/METHOD; score
 pieces=()
 for ((s = 0; s < ${#subjects[@]}; ++s)); do
   for ((m = 0; m < ${#motions[@]}; ++m)); do
-    which=test
-    [ $(((s + m) % 2)) = 0 ] && which=tuning
-    [ "$half" = all ] || [ "$half" = $which ] || continue
+    own_half="test"
+    [ $(((s + m) % 2)) = 0 ] && own_half="tuning"
+    [ "$half" = all ] || [ "$half" = $own_half ] || continue
     for name in "${names[@]}"; do pieces+=("${subjects[s]} ${motions[m]} $name"); done
   done
 done
@@ -130,10 +131,10 @@ done
 if [ $mode = list ]; then
   for piece in "${pieces[@]}"; do
     read -r subject motion method <<<"$piece"
-    done=begun
-    [ -d "$root/pairs/${subject}_$motion/$method" ] || done=open
-    [ ! -f "$root/pairs/${subject}_$motion/$method/scores.csv" ] || done=done
-    printf '%s\t%s\t%s\t%s\n' "$subject" "$motion" "$method" $done
+    state="begun"
+    [ -d "$root/pairs/${subject}_$motion/$method" ] || state="open"
+    [ ! -f "$root/pairs/${subject}_$motion/$method/scores.csv" ] || state="done"
+    printf '%s\t%s\t%s\t%s\n' "$subject" "$motion" "$method" $state
   done
   exit 0
 fi
