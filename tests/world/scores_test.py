@@ -78,6 +78,17 @@ class Scores(unittest.TestCase):
         none = scores(half[:4], ASKED, REFERENCES)
         self.assertEqual((none["appearance"], none["validity"], none["joint"]), (0, 0, 0))
 
+    def test_figures_stay_those_of_the_results(self):
+        """What world/results holds was measured with these figures for these videos."""
+        broken = film(BALL, ASKED.motion)
+        broken[2:4] = broken[0, :, :1, :1].clone()
+        broken[:, :, :8] = torch.tensor(sprites.BACKGROUNDS["gray"]).view(3, 1, 1)
+        for found, figures in (
+            (of(("circle", "half", "red", "blue"), motion="orbit"), (0.229042, 0, 0.531401, 1, 1, 0)),
+            (scores(broken, ASKED, REFERENCES), (0.689657, 0.000731, 0.282657, 0.717343, 0.75, 0.002187)),
+        ):
+            self.assertEqual([round(value, 6) for value in found.values()], list(figures))
+
     def test_shares(self):
         pixels = torch.tensor([sprites.BACKGROUNDS[name] for name in ("navy", "navy", "teal", "plum")])
         self.assertEqual(share(pixels, sprites.BACKGROUNDS, {"navy", "plum"}), 0.75)
