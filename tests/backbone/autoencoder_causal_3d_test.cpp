@@ -16,6 +16,7 @@ namespace jointtuner::backbone {
 namespace {
 
 using testing::golden;
+using testing::golden_bundle;
 
 // Largest difference relative to the largest value. The Python side ran the same operators on the same chunks; what
 // remains is the order of sums.

@@ -12,6 +12,7 @@ namespace jointtuner::backbone {
 namespace {
 
 using testing::golden;
+using testing::golden_bundle;
 
 // Largest difference relative to the largest value. The Python side ran the same operators; what remains is the order
 // of sums, which differs with threads and batch sizes.

@@ -9,7 +9,7 @@ namespace jointtuner::backbone {
 namespace {
 
 using testing::BundleCopy;
-using testing::golden;
+using testing::golden_bundle;
 using testing::TemporaryFolder;
 
 // Notes about verified files go to a folder of the test.

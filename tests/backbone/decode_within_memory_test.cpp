@@ -16,7 +16,7 @@ namespace jointtuner::backbone {
 namespace {
 
 using testing::CountingAllocator;
-using testing::golden;
+using testing::golden_bundle;
 
 void fail_as_libtorch() {
   TORCH_CHECK(false,

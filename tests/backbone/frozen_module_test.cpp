@@ -13,7 +13,7 @@ namespace {
 
 using at::Tensor;
 using testing::BundleCopy;
-using testing::golden;
+using testing::golden_bundle;
 
 FrozenModule load(const std::filesystem::path& file, const std::vector<MethodSignature>& methods = {}) {
   return FrozenModule(file, at::kCPU, methods);

@@ -12,6 +12,7 @@ namespace jointtuner::backbone {
 namespace {
 
 using testing::golden;
+using testing::golden_bundle;
 
 struct Case {
   std::string bundle, embeddings;

@@ -21,6 +21,7 @@ using adapter::AdapterSet;
 using adapter::GatePooling;
 using testing::BundleCopy;
 using testing::golden;
+using testing::golden_bundle;
 
 // Largest difference relative to the largest value. Both sides run the same frozen operators in fp32; the adapters are
 // summed in another order (the gate acts on the rank-R hidden), which moves the last bits of some thirty layers.
