@@ -1,10 +1,12 @@
-"""What jointtuner is measured against: the same work in Python, eager, with the diffusers model and GLoRA as torch modules.
+"""What jointtuner is measured against: the same work in Python, eager, with the diffusers model and GLoRA as torch
+modules.
 
 usage: eager.py MODE PIPELINE_DIR FRAMES HEIGHT WIDTH     MODE: train | train-checkpointed | frozen | sample | run
        eager.py decode VIDEO
-Prints `ready`, then for every line on standard input does one unit of work and prints the seconds it took (bench/README.md).
-`run` prints `ready` and takes three checkpointed training steps at once.
+Prints `ready`, then for every line on standard input does one unit of work and prints the seconds it took
+(bench/README.md). `run` prints `ready` and takes three checkpointed training steps at once.
 """
+
 import sys
 import time
 
@@ -35,7 +37,11 @@ def decode():
             start = None
             for frame in container.decode(stream):
                 start = frame.time if start is None else start
-                while len(picked) < DECODE_FRAMES and before is not None and frame.time - start > wanted / DECODE_FPS + 1e-3:
+                while (
+                    len(picked) < DECODE_FRAMES
+                    and before is not None
+                    and frame.time - start > wanted / DECODE_FPS + 1e-3
+                ):
                     picked.append(before)
                     wanted += 1
                 if len(picked) == DECODE_FRAMES:
@@ -51,7 +57,7 @@ def decode():
                 size = (max(DECODE_SIZE, round(width * scale)), max(DECODE_SIZE, round(height * scale)))
                 image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
                 top, left = (size[1] - DECODE_SIZE) // 2, (size[0] - DECODE_SIZE) // 2
-                out.append(image[top:top + DECODE_SIZE, left:left + DECODE_SIZE])
+                out.append(image[top : top + DECODE_SIZE, left : left + DECODE_SIZE])
             return len(np.stack(out)) and 1
 
     serve(unit)
@@ -74,6 +80,7 @@ frames, height, width = (int(n) for n in sys.argv[3:6])
 
 class UNet3D:
     """What differs between the backbones, here and in CogVideoX. Latents are as the pipeline holds them."""
+
     folder = "unet"
     rules = {"Transformer2DModel": ("attn1", "ff"), "TransformerTemporalModel": ("attn1", "attn2", "ff")}
     # the published trainer's segments: each resnet, temporal convolution, spatial and temporal transformer
@@ -82,6 +89,7 @@ class UNet3D:
 
     def __init__(self):
         from diffusers import DDIMScheduler, UNet3DConditionModel
+
         self.model = UNet3DConditionModel.from_pretrained(source, subfolder="unet")
         self.scheduler = DDIMScheduler.from_pretrained(source, subfolder="scheduler")
         self.latents = torch.randn(1, 4, frames, height // 8, width // 8)
@@ -111,6 +119,7 @@ class CogVideoX:
     def __init__(self):
         from diffusers import CogVideoXDPMScheduler, CogVideoXTransformer3DModel
         from diffusers.models.embeddings import get_3d_rotary_pos_embed
+
         self.model = CogVideoXTransformer3DModel.from_pretrained(source, subfolder="transformer")
         self.scheduler = CogVideoXDPMScheduler.from_pretrained(source, subfolder="scheduler")
         c = self.model.config
@@ -128,7 +137,9 @@ class CogVideoX:
 
     def step(self, prediction, n, x):
         timesteps = self.scheduler.timesteps
-        found, self.x0 = self.scheduler.step(prediction, self.x0 if n else None, timesteps[n], timesteps[n - 1] if n else None, x, return_dict=False)
+        found, self.x0 = self.scheduler.step(
+            prediction, self.x0 if n else None, timesteps[n], timesteps[n - 1] if n else None, x, return_dict=False
+        )
         return found
 
 
@@ -154,8 +165,11 @@ def inject(model, rules):
     for name, module in model.named_modules():
         names = rules.get(type(module).__name__)
         if names:
-            paths += [f"{name}.{below}" for below, linear in module.named_modules()
-                      if isinstance(linear, nn.Linear) and any(part in names for part in below.split("."))]
+            paths += [
+                f"{name}.{below}"
+                for below, linear in module.named_modules()
+                if isinstance(linear, nn.Linear) and any(part in names for part in below.split("."))
+            ]
     adapters = []
     for path in paths:
         parent, _, leaf = path.rpartition(".")
@@ -167,6 +181,7 @@ def inject(model, rules):
 
 def checkpoint_segments(model, kinds):
     from torch.utils.checkpoint import checkpoint
+
     for module in model.modules():
         if type(module).__name__ in kinds:
             plain = module.forward
@@ -179,14 +194,17 @@ model, latents, prompt = backbone.model.eval().requires_grad_(False), backbone.l
 alphas = backbone.scheduler.alphas_cumprod.float()
 
 if mode == "frozen":
+
     def unit():
         x = latents.clone().requires_grad_(True)
         backbone.predict(x, torch.tensor([500]), prompt).sum().backward()
+
     serve(unit)
     sys.exit()
 
 adapters = inject(model, backbone.rules)
 if mode == "sample":
+
     @torch.no_grad()
     def unit():
         backbone.scheduler.set_timesteps(SAMPLING_STEPS)
@@ -195,6 +213,7 @@ if mode == "sample":
             unconditional, conditional = backbone.predict(torch.cat([x, x]), t, embeddings).chunk(2)
             x = backbone.step(unconditional + backbone.guidance * (conditional - unconditional), n, x)
         return SAMPLING_STEPS
+
     serve(unit)
     sys.exit()
 

@@ -1,14 +1,15 @@
 #!/usr/bin/env python
-"""Full-size backbones on a GPU: what `jointtuner check` forecasts beside what training and sampling take, in memory and time.
+"""Full-size backbones on a GPU: what `jointtuner check` forecasts beside what training and sampling take, in memory
+and time.
 
     full_size.py WORK JOINTTUNER [zeroscope|cogvideox_2b|cogvideox_5b ...] [--steps N] [--setting PATH=VALUE ...]
 
     bench/full_size.py /scratch/full_size build/jointtuner cogvideox_5b --steps 12
 
-WORK takes the bundles, made once from tests/goldens/skeletons with random weights (3, 13 and 20 GB), and the runs. Needs a CUDA device and Python's
-torch. Peak: the largest sum of tensors of a training step (metrics.jsonl). GPU: the largest use that nvidia-smi showed for the process, four
-looks a second, so with the context, the libraries' memory and what the allocator keeps.
-"""
+WORK takes the bundles, made once from the skeletons beside JOINTTUNER (tests/goldens/bundles, completed by the build)
+with random weights (3, 13 and 20 GB), and the runs. Needs a CUDA device and Python's torch. Peak: the largest sum of
+tensors of a training step (metrics.jsonl). GPU: the largest use that nvidia-smi showed for the process, four looks a
+second, so with the context, the libraries' memory and what the allocator keeps."""
 
 import argparse
 import hashlib
@@ -111,7 +112,7 @@ def gib(number):
 def report(name, program, work, steps, settings):
     bundle = work / name
     if not bundle.exists():
-        make_bundle(SOURCE / "tests/goldens/skeletons" / name, bundle)
+        make_bundle(program.parent / "bundles/skeletons" / name, bundle)
     for old in (work / "runs" / name, work / f"{name}_videos"):
         shutil.rmtree(old, ignore_errors=True)
     changes = [

@@ -1,11 +1,12 @@
 """Runs every pair of bench/README.md and prints a table of ratios for each family.
 
 usage: run.py WORK_DIR NATIVE JOINTTUNER [--family unet3d|cogvideox] [--rounds N] [--only WORD]
-       run.py --pipelines [--family unet3d|cogvideox]       which pipelines of make_tiny_pipelines.py these families need
+       run.py --pipelines [--family unet3d|cogvideox]       which pipelines of tests.pipelines.tiny these families need
 
-WORK_DIR holds NAME_pipeline and NAME_bundle of each (bench/run.sh makes them). Workers of both sides live at the same time and take
-turns (A B A B ...), so that a slow spell of the machine hits both; the figures are medians, the ratios are medians of the pairs'.
-"""
+WORK_DIR holds NAME_pipeline and NAME_bundle of each (bench/run.sh makes them). Workers of both sides live at the same
+time and take turns (A B A B ...), so that a slow spell of the machine hits both; the figures are medians, the ratios
+are medians of the pairs'."""
+
 import argparse
 import json
 import os
@@ -96,13 +97,25 @@ def whole_run(command, log):
 def training_runs(pipeline, bundle, frames, height, width):
     if arguments.only and arguments.only not in "start-up memory":
         return
-    config = {"run": {"output": str(work / "runs"), "name": "bench", "seed": 0, "device": "cpu", "threads": 2},
-              "backbone": {"bundle": bundle},
-              "data": {"videos": [{"path": video}], "height": height, "width": width, "frames": frames, "fps": 8, "cache": str(work / "cache")},
-              "adapter": {"rank": 32, "dropout": 0.1, "gate_pooling": "batch"},
-              "train": {"steps": 3, "checkpoint_every": 0}}
+    config = {
+        "run": {"output": str(work / "runs"), "name": "bench", "seed": 0, "device": "cpu", "threads": 2},
+        "backbone": {"bundle": bundle},
+        "data": {
+            "videos": [{"path": video}],
+            "height": height,
+            "width": width,
+            "frames": frames,
+            "fps": 8,
+            "cache": str(work / "cache"),
+        },
+        "adapter": {"rank": 32, "dropout": 0.1, "gate_pooling": "batch"},
+        "train": {"steps": 3, "checkpoint_every": 0},
+    }
     (work / "bench.json").write_text(json.dumps(config))
-    ours, theirs = [arguments.jointtuner, "train", "--config", str(work / "bench.json")], [*eager, "run", pipeline, *size_words(frames, height, width)]
+    ours, theirs = (
+        [arguments.jointtuner, "train", "--config", str(work / "bench.json")],
+        [*eager, "run", pipeline, *size_words(frames, height, width)],
+    )
     rounds = []
     for round_ in range(4):
         shutil.rmtree(work / "runs", ignore_errors=True)
@@ -123,9 +136,24 @@ for name in families:
     ours, theirs = ([*side, *size_words(*size)] for side in ([bundle], [pipeline]))
     print(f"{name:46} {'jointtuner':>10} {'Python':>10}      ratio   wanted")
     pair("training step", [native, "train", *ours], [*eager, "train", *theirs], "at most 1.00x, aim 0.80x")
-    pair("training step, checkpointed", [native, "train-checkpointed", *ours], [*eager, "train-checkpointed", *theirs], "")
-    pair("sampling, a denoiser call with guidance", [native, "sample", *ours], [*eager, "sample", *theirs], "at most 1.00x")
-    pair("training step / frozen forward + backward", [native, "train", *ours], [native, "frozen", *ours], "both columns jointtuner")
+    pair(
+        "training step, checkpointed",
+        [native, "train-checkpointed", *ours],
+        [*eager, "train-checkpointed", *theirs],
+        "",
+    )
+    pair(
+        "sampling, a denoiser call with guidance",
+        [native, "sample", *ours],
+        [*eager, "sample", *theirs],
+        "at most 1.00x",
+    )
+    pair(
+        "training step / frozen forward + backward",
+        [native, "train", *ours],
+        [native, "frozen", *ours],
+        "both columns jointtuner",
+    )
     training_runs(pipeline, bundle, *size)
 print(f"{'any family':46} {'jointtuner':>10} {'Python':>10}      ratio   wanted")
 clip = str(next(iter(sorted(pathlib.Path(video).glob("*.mp4")))))

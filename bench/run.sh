@@ -17,7 +17,7 @@ mkdir -p "$work"
 for name in $("$python" bench/run.py --pipelines "$@"); do
   [ ! -d "$work/${name}_bundle" ] || continue
   rm -rf "$work/${name}_pipeline"
-  "$python" scripts/make_tiny_pipelines.py "$work" --only "$name"
+  "$python" -m tests.pipelines.tiny "$work" --only "$name"
   scripts/export_backbone.sh "$work/${name}_pipeline" "$work/${name}_bundle"
 done
 "$python" bench/run.py "$work" "$BUILD_DIR/bench/jointtuner_bench" "$BUILD_DIR/jointtuner" "$@"

@@ -38,7 +38,7 @@ while [ $# -gt 0 ]; do
     *) die "unknown option '$1'; see --help" ;;
   esac
 done
-[ -n "$config" ] && [ -n "$table" ] || die "--config and --table are needed; see --help"
+if [ -z "$config" ] || [ -z "$table" ]; then die "--config and --table are needed; see --help"; fi
 [ -r "$config" ] || die "$config: cannot be read"
 [ -r "$table" ] || die "$table: cannot be read"
 program=${JOINTTUNER:-$(dirname "${BASH_SOURCE[0]}")/../build/jointtuner}

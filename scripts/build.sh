@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by test.sh and demo.sh, in the repository's root: build TARGET... configures and builds into $BUILD_DIR.
 BUILD_DIR=${BUILD_DIR:-build}
 build_options=()  # further cmake options, e.g. -DJOINTTUNER_WERROR=ON

@@ -32,7 +32,7 @@ while [ $# -gt 0 ]; do
     *) echo "demo: error: unknown option '$1'; see --help" >&2; exit 2 ;;
   esac
 done
-config=configs/world_$family.json demo=demo/$family frames=8
+config=world/$family.json demo=demo/$family frames=8
 [ -f "$config" ] || { echo "demo: error: --family $family: expected unet3d or cogvideox" >&2; exit 2; }
 grep -qs "\"stage\": \"videos\"" "world/pipelines/$family/progress.json" || { echo "demo: error: world/pipelines/$family: not pretrained yet; see world/README.md" >&2; exit 2; }
 [ "$family" = unet3d ] || frames=9
@@ -50,7 +50,7 @@ built=$SECONDS
 if [ ! -f "$demo/bundle/bundle.json" ]; then
   say "exporting the pretrained backbone world/pipelines/$family"
   mkdir -p "$demo"
-  scripts/export_world.sh "$family" "$demo/bundle"
+  world/export.sh "$family" "$demo/bundle"
 fi
 task="$subject $motion"
 if [ -f "$demo/task.txt" ] && [ "$(cat "$demo/task.txt")" != "$task" ]; then
@@ -58,7 +58,7 @@ if [ -f "$demo/task.txt" ] && [ "$(cat "$demo/task.txt")" != "$task" ]; then
   exit 1
 fi
 say "drawing pictures of the subject ($subject) and clips of the motion ($motion)"
-"$python" world/draw_references.py "$demo/references" --subject "$subject" --motion "$motion" --frames "$frames"
+"$python" -m world.benchmark.draw_references "$demo/references" --subject "$subject" --motion "$motion" --frames "$frames"
 echo "$task" >"$demo/task.txt"
 
 run=(--config "$config" --set run.output="$demo" --set run.name=run)
@@ -71,8 +71,8 @@ say "tuning"
 say "the same prompts and seeds with the adapter"
 "$program" sample --run "$demo/run" --prompts "$demo/references/prompts.txt" --seed 1 --output "$demo/tuned"
 say "measuring"
-"$program" evaluate world --samples "$demo/untuned" --samples "$demo/tuned" --truth "$demo/references/world.json" --csv "$demo/scores.csv"
-"$python" world/demo_page.py "$demo"
+"$python" -m world.measure --samples "$demo/untuned" --samples "$demo/tuned" --truth "$demo/references/world.json" --csv "$demo/scores.csv"
+"$python" -m world.benchmark.demo_page "$demo"
 
 say "done in $((SECONDS - began)) s, of which $((SECONDS - built)) s after the build; look at"
 printf '%s\n' "$demo/index.html" "$demo/sheet.png" "$demo/run/report.html"

@@ -3,11 +3,11 @@
 #   scripts/export_backbone.sh DIFFUSERS_DIR BUNDLE [--dtype fp32|fp16|bf16] [--height H --width W --frames F --fps N]
 # Example: scripts/export_backbone.sh ~/models/zeroscope_v2_576w bundles/zeroscope --dtype fp16
 set -euo pipefail
-scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-"$scripts/setup.sh" --export >&2
-python=$("$scripts/setup.sh" --print-python)
+"$root/scripts/setup.sh" --export >&2
+python=$("$root/scripts/setup.sh" --print-python)
 # Nothing of the user's own Python reaches the pinned environment; worker threads that spin ruin the speed of a busy machine.
-export PYTHONNOUSERSITE=1 OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
-unset PYTHONPATH PYTHONHOME
-exec "$python" "$scripts/export_backbone.py" "$@"
+export PYTHONNOUSERSITE=1 PYTHONSAFEPATH=1 PYTHONPATH=$root OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
+unset PYTHONHOME
+exec "$python" -m exporter "$@"

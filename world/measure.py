@@ -1,142 +1,212 @@
-"""Exact metrics of a video of this world: where the one sprite is, what it is, how it moves, on what.
+"""Measures sampled videos of the sprite world: the scores of every video (scores.py), and what it shows (contents.py).
 
-A pixel belongs to the sprite by its largest channel: cover = clamp((max - 0.45) / 0.35, 0, 1), 0 on every background, 1 on every
-sprite colour. Position and size are moments of the cover, so each shape is fitted in closed form: a shape of area A r^2 and
-centroid c r fits at r = sqrt(area / A), centre = centroid - c r.
+    python -m world.measure --samples DIR [--samples DIR ...] --truth world.json [--csv scores.csv]
+
+DIR is a folder that `jointtuner sample` wrote: a line of its samples.jsonl is a video. world.json says what each prompt
+asks for and what the references show (benchmark/draw_references.py writes it):
+
+    {"references": {"subjects": [SUBJECT, ...], "backgrounds": ["navy", ...]},
+     "prompts": {"a toy dancing on a teal background": {"subject": SUBJECT, "motion": "hop", "background": "teal"}}}
+
+with SUBJECT {"shape", "texture", "first", "second"}. Prints a line for each label (adapter): mean scores in 0..1, then
+the share of videos whose shape, colours, background and motion are the asked ones. --csv writes a line for each video.
 """
-import functools
 
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import av
 import numpy as np
 import torch
 
-import sprites
+from world import sprites
+from world.contents import WorldError, measure
+from world.scores import NAMES, References, check_name, scores
+from world.whole_files import write
 
-SEEN = 12.                   # pixels of cover below which there is no sprite
-SIZE_WEIGHT = 8.             # pixels for a factor e of the radius, in the distance of two motions
-AMPLITUDES = np.arange(.7, 1.36, .05)
-FEWEST = 3                   # frames with a sprite, for a motion to be told
-MISSING = 8.                 # pixels that a frame without a sprite counts
-
-
-def cover(video):
-    """[F,3,32,32] in 0..1 to [F,32,32]."""
-    return ((video.amax(1) - .45) / .35).clamp(0, 1)
+SUBJECT = ("shape", "texture", "first", "second")
+ASKED = (*SUBJECT, "motion", "background")
 
 
-@functools.lru_cache
-def moments(shape):
-    """Area / r^2 and the centroid's y / r (x is 0 by symmetry), from a fine drawing."""
-    axis = (torch.arange(1200, dtype=torch.float64) + .5) / 400 - 1.5
-    inside = (sprites.distance(shape, axis[None, :].expand(1200, 1200), axis[:, None].expand(1200, 1200)) < 0).double()
-    area = inside.sum().item() / 400**2
-    return area, (inside * axis[:, None]).sum().item() / 400**2 / area
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A video: its file, adapter, prompt and seed; the scene asked for; the parts found, "" for what cannot be told;
+    the scores."""
+
+    video: str
+    label: str
+    prompt: str
+    seed: int
+    asked: sprites.Scene
+    found: dict
+    scores: dict
+
+    def right(self):
+        """Shape, colours, background and motion, each right or not."""
+        same = {name: self.found[name] == getattr(self.asked, name) for name in ("shape", "background", "motion")}
+        # A plain sprite must be plain; which side a colour is on is the texture's matter.
+        colours = {self.found["first"], self.found["second"]} == {self.asked.first, self.asked.second}
+        return [same["shape"], colours, same["background"], same["motion"]]
 
 
-def track(covers):
-    """[F,3] float64: centroid x and y, radius of the disc of that area; NaN where nothing is seen."""
-    axis = torch.arange(sprites.SIZE, dtype=torch.float64) + .5
-    m = covers.double()
-    area = m.sum((1, 2))
-    x, y = (m.sum(1) * axis).sum(1) / area, (m.sum(2) * axis).sum(1) / area
-    result = torch.stack([x, y, (area / torch.pi).sqrt()], 1)
-    result[area < SEEN] = torch.nan
-    return result
+class Truth:
+    """A world.json: what the prompts ask for, and what the references show."""
+
+    def __init__(self, path):
+        self.path = path
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            shown = document["references"]
+            subjects = [{name: subject[name] for name in SUBJECT} for subject in shown["subjects"]]
+            self.references = References(
+                frozenset(s[name] for s in subjects for name in ("first", "second")), frozenset(shown["backgrounds"])
+            )
+            self.prompts = dict(document["prompts"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise WorldError(f"{path}: expected references and prompts of a sprite world: {error!r}") from error
+        for colour in self.references.colours:
+            check_name("sprite colour", colour, sprites.COLOURS)
+        for background in self.references.backgrounds:
+            check_name("background", background, sprites.BACKGROUNDS)
+
+    def scene(self, prompt):
+        if prompt not in self.prompts:
+            raise WorldError(f'{self.path}: does not say what the prompt "{prompt}" asks for; add it to "prompts"')
+        try:
+            entry = self.prompts[prompt]
+            return sprites.Scene(
+                **{name: entry["subject"][name] for name in SUBJECT},
+                motion=entry["motion"],
+                background=entry["background"],
+            )
+        except (KeyError, TypeError) as error:
+            raise WorldError(
+                f'{self.path}: prompt "{prompt}": expected subject, motion and background: {error!r}'
+            ) from error
 
 
-def fit(shape, places):
-    """Where a sprite of that shape must be drawn for these moments: [F,3]."""
-    area, low = moments(shape)
-    radius = places[:, 2] * (np.pi / area) ** .5
-    return torch.stack([places[:, 0], places[:, 1] - low * radius, radius], 1)
+def read_video(path):
+    """float32 [F,3,32,32] in 0..1"""
+    try:
+        with av.open(str(path)) as file:
+            stream = file.streams.video[0]
+            if (stream.width, stream.height) != (sprites.SIZE, sprites.SIZE):
+                raise WorldError(
+                    f"{path}: a video of the sprite world has {sprites.SIZE}x{sprites.SIZE} pixels, found "
+                    f"{stream.width}x{stream.height}"
+                )
+            frames = np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(stream)])
+    except av.FFmpegError as error:
+        raise WorldError(f"{path}: {error.strerror}") from error
+    return torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
 
 
-def overlap(covers, shape, places):
-    """[F] soft intersection over union with the fitted shape."""
-    white = sprites.Scene(shape, "plain", "white", "white", "black")
-    drawn = cover(sprites.draw(white, fit(shape, places)))
-    return torch.minimum(covers, drawn).sum((1, 2)) / torch.maximum(covers, drawn).sum((1, 2))
+def row(folder, line, truth):
+    path, asked = folder / line["file"], truth.scene(line["prompt"])
+    video = read_video(path)
+    contents = measure(video)
+    found = {name: contents[name] or "" for name in ASKED}
+    if not found["texture"]:  # without its colours a sprite is not known
+        found |= dict.fromkeys(SUBJECT, "")
+    return Row(
+        str(path), line["label"], line["prompt"], line["seed"], asked, found, scores(video, asked, truth.references)
+    )
 
 
-def motion_distance(places, motion):
-    """RMS distance in pixels of the track, centred and with its log size, from the motion's path at the best amplitude."""
-    seen = ~places[:, 0].isnan()
-    if seen.sum() < FEWEST:
-        return MISSING
-    want = sprites.path(motion, len(places))[seen].numpy()
-    have = places[seen].numpy()
-    center = lambda a: a - a.mean(0)
-    sizes = lambda r: SIZE_WEIGHT * np.log(np.maximum(r, .2))
-    have = center(np.column_stack([have[:, :2], sizes(have[:, 2])]))
-    best = min(np.square(have - center(np.column_stack([want[:, :2] * a, sizes(want[:, 2])]))).sum(1).mean() for a in AMPLITUDES)
-    return float(np.sqrt((best * len(have) + MISSING**2 * (~seen).sum().item()) / len(places)))
-
-
-def nearest(colour, table):
-    return min(table, key=lambda name: sum((a - b) ** 2 for a, b in zip(colour.tolist(), table[name])))
-
-
-def pieces(covers):
-    """[F] number of sprites of at least 6 pixels; what lies within two pixels is one."""
-    from scipy import ndimage
+def rows(folders, truth):
+    """One for each line of each folder's samples.jsonl, in order."""
     result = []
-    for m in (covers > .5).numpy():
-        labels, count = ndimage.label(ndimage.binary_dilation(m, np.ones((3, 3))), np.ones((3, 3)))
-        result.append(sum(int((m & (labels == i + 1)).sum() >= 6) for i in range(count)))
+    for folder in folders:
+        lines = folder / "samples.jsonl"
+        for text in lines.read_text(encoding="utf-8").splitlines():
+            try:
+                line = json.loads(text)
+                known = [line[name] for name in ("file", "label", "prompt", "seed")]
+            except (ValueError, KeyError, TypeError) as error:
+                raise WorldError(f"{lines}: a line is damaged: {error!r}") from error
+            result.append(row(folder, dict(zip(("file", "label", "prompt", "seed"), known)), truth))
     return result
 
 
-def measure(video):
-    """What a video [F,3,32,32] in 0..1 shows, as a dict; None for what cannot be told."""
-    covers = cover(video)
-    places = track(covers)
-    seen = ~places[:, 0].isnan()
-    whole = sum(n == 1 for n in pieces(covers))
-    result = dict(whole_frames=whole, valid=whole == len(video), shape=None, texture=None, first=None, second=None, iou=0.)
-    ground = video.permute(1, 0, 2, 3)[:, torch.nn.functional.max_pool2d(covers[:, None], 3, 1, 1)[:, 0] == 0]      # not beside the sprite
-    result["background"] = nearest(ground.median(1).values, sprites.BACKGROUNDS) if ground.shape[1] else None
-    distances = {m: motion_distance(places, m) for m in [*sprites.MOTIONS, *sprites.HELD_OUT_MOTIONS]}
-    result |= dict(motion=min(distances, key=distances.get) if seen.sum() >= FEWEST else "", distances=distances, places=places)
-    if not seen.any():
-        return result
-    covers, places, video = covers[seen], places[seen], video[seen]
-    overlaps = {s: overlap(covers, s, places).mean().item() for s in sprites.SHAPES}
-    result["shape"] = max(overlaps, key=overlaps.get)
-    result["iou"] = overlaps[result["shape"]]
-    best = np.inf
-    core = (covers > .95)[:, None]
-    for texture in sprites.TEXTURES:
-        part = sprites.draw(sprites.Scene(result["shape"], texture, "red", "blue", "black"), fit(result["shape"], places))
-        second = (part[:, 2:] > part[:, :1])                     # where the second colour is
-        names, error = [], 0.
-        for where in (core & ~second, core & second):
-            pixels = video.permute(1, 0, 2, 3)[:, where[:, 0]]
-            if not pixels.shape[1]:
-                continue
-            names.append(nearest(pixels.mean(1), sprites.COLOURS))
-            error += (pixels - torch.tensor(sprites.COLOURS[names[-1]])[:, None]).abs().sum().item()
-        if names and len(set(names)) == (1 if texture == "plain" else 2) and error < best:
-            best = error
-            result |= dict(texture=texture, first=names[0], second=names[-1])
-    return result
+def quoted(text):
+    return '"' + text.replace('"', '""') + '"'
 
 
-def follows(found, scene, video=True):
-    """The caption's parts, each true or false."""
-    two = scene.texture != "plain"
-    same = (found["first"], found["second"]) == (scene.first, scene.second) and found["texture"] == scene.texture
-    either = {found["first"], found["second"]} == {scene.first, scene.second}
-    return dict(shape=found["shape"] == scene.shape, colour=either if two else same, texture=found["texture"] == scene.texture,
-                background=found["background"] == scene.background, valid=found["valid"], **({"motion": found["motion"] == scene.motion} if video else {}))
+def csv_text(rows):
+    columns = [
+        "video",
+        "label",
+        "prompt",
+        "seed",
+        *(f"asked_{name}" for name in ASKED),
+        *(f"found_{name}" for name in ASKED),
+        *NAMES,
+    ]
+    lines = [",".join(columns)]
+    for r in rows:
+        cells = [quoted(r.video), quoted(r.label), quoted(r.prompt), str(r.seed)]
+        cells += [
+            *(getattr(r.asked, name) for name in ASKED),
+            *(r.found[name] for name in ASKED),
+            *(f"{r.scores[name]:.6f}" for name in NAMES),
+        ]
+        lines.append(",".join(cells))
+    return "\n".join(lines) + "\n"
+
+
+def table(rows):
+    """A line a label, in the order of their first videos."""
+    lines = [
+        f"{'label':24} {'videos':>6} {'appearance':>10} {'motion':>6} {'contamination':>13} {'text':>5} "
+        f"{'validity':>8} {'joint':>5}"
+        f"   {'shape':>5} {'colours':>7} {'background':>10} {'motion':>6}"
+    ]
+    for label in dict.fromkeys(r.label for r in rows):
+        mine = [r for r in rows if r.label == label]
+        means = np.mean([[*(r.scores[name] for name in NAMES), *r.right()] for r in mine], 0)
+        widths = (10, 6, 13, 5, 8, 5, 5, 7, 10, 6)
+        cells = [f"{mean:>{width}.3f}" for mean, width in zip(means, widths)]
+        lines.append(f"{label:24} {len(mine):>6} {' '.join(cells[:6])}   {' '.join(cells[6:])}")
+    return "\n".join(lines) + "\n"
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        prog="world.measure", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--samples",
+        type=Path,
+        action="append",
+        required=True,
+        metavar="DIR",
+        help="folder that sample wrote (repeatable)",
+    )
+    parser.add_argument(
+        "--truth",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="world.json: what each prompt asks for, and what the references show",
+    )
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a line for each video")
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(1)  # more gain nothing at this size
+    try:
+        found = rows(arguments.samples, Truth(arguments.truth))
+        if not found:
+            raise WorldError("no videos: samples.jsonl of every folder is empty")
+        if arguments.csv:
+            write(arguments.csv, csv_text(found))
+    except (WorldError, OSError) as error:
+        print(f"measure: error: {error}", file=sys.stderr)
+        return 1
+    print(table(found), end="")
+    return 0
 
 
 if __name__ == "__main__":
-    g, total = np.random.default_rng(3), []
-    for n in range(300):
-        motions = [*sprites.MOTIONS, *sprites.HELD_OUT_MOTIONS]
-        scene = sprites.random_scene(g, motions[n % len(motions)])
-        found = measure(sprites.render(scene, 8 + n % 2))
-        rest = sorted(found["distances"].values())
-        total.append({**follows(found, scene), "iou": found["iou"], "distance": found["distances"][scene.motion], "next": rest[1]})
-        if not all(v for k, v in total[-1].items() if k not in ("iou", "distance")):
-            print(scene, {k: v for k, v in found.items() if k not in ("places", "distances")})
-    print({k: (round(float(np.mean([t[k] for t in total])), 3), round(float(min(t[k] for t in total)), 3), round(float(max(t[k] for t in total)), 3)) for k in total[0]})
+    sys.exit(main())

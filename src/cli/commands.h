@@ -14,7 +14,6 @@ void add_check(CLI::App& app);
 void add_decode(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_convert(CLI::App& app);
-void add_evaluate(CLI::App& app);
 void add_doctor(CLI::App& app);
 
 /// "jointtuner 0.1.0"

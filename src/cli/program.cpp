@@ -47,11 +47,10 @@ void describe(CLI::App& app) {
   add_decode(app);
   add_inspect(app);
   add_convert(app);
-  add_evaluate(app);
   add_doctor(app);
 }
 
-/// The command that was reached, e.g. that of `evaluate world`; app itself when none was named.
+/// The command that was reached; app itself when none was named.
 const CLI::App& reached(const CLI::App& app) {
   const auto parsed = app.get_subcommands();
   return parsed.empty() ? app : reached(*parsed.front());

@@ -1,4 +1,4 @@
-// The sites and values of the goldens that scripts/goldens/published_list.py writes.
+// The sites and values of the goldens that tests/goldens/make/published_list.py writes.
 #pragma once
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/arange.h>

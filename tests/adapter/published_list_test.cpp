@@ -75,7 +75,7 @@ TEST(PublishedList, PythonReadsWhatIsWritten) {
   const TemporaryFolder folder;
   save_published_list(folder / "list.pt", list_adapters());
   const auto [output, result] =
-      output_of("'" + python + "' '" + source + "/scripts/goldens/published_list.py' --check '" +
+      output_of("cd '" + source + "' && '" + python + "' -m tests.goldens.make.published_list --check '" +
                 (folder / "list.pt").string() + "' 2>&1");
   EXPECT_EQ(result, 0) << output;
   EXPECT_EQ(output, "equal\n");

@@ -1,4 +1,4 @@
-// The causal 3-D kind against AutoencoderKLCogVideoX of diffusers: goldens of scripts/goldens/backbone.py.
+// The causal 3-D kind against AutoencoderKLCogVideoX of diffusers: goldens of tests/goldens/make/backbone.py.
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
@@ -16,6 +16,7 @@ namespace jointtuner::backbone {
 namespace {
 
 using testing::golden;
+using testing::golden_bundle;
 
 /// Largest difference relative to the largest value. The Python side ran the same operators on the same chunks; what
 /// remains is the order of sums.
@@ -25,7 +26,7 @@ double difference(const Tensor& found, const Tensor& expected) {
 }
 constexpr double kRounding = 2e-6;
 
-/// formula() of scripts/goldens/backbone.py.
+/// formula() of tests/goldens/make/backbone.py.
 Tensor formula(at::IntArrayRef shape) {
   const int64_t count = c10::multiply_integers(shape);
   return at::arange(count, at::kLong).mul_(7919).remainder_(2003).to(at::kFloat).div_(1001.5).sub_(1).view(shape);
@@ -70,7 +71,7 @@ class CausalAutoencoderTest : public ::testing::TestWithParam<const char*> {
     EXPECT_LT(sums.sub(value(name + ".sums")).abs().max().item<double>() / pixels / largest, kRounding) << name;
   }
 
-  const Bundle bundle_ = Bundle::open(golden(std::string(GetParam()) + "_bundle"));
+  const Bundle bundle_ = Bundle::open(golden_bundle(std::string(GetParam()) + "_bundle"));
   const Safetensors golden_ =
       load_safetensors(golden(std::string("backbone/autoencoder_") + GetParam() + ".safetensors"));
 };

@@ -12,6 +12,7 @@ namespace jointtuner::backbone {
 namespace {
 
 using testing::golden;
+using testing::golden_bundle;
 
 /// Largest difference relative to the largest value. The Python side ran the same operators; what remains is the order
 /// of sums, which differs with threads and batch sizes.
@@ -28,7 +29,7 @@ class AutoencoderTest : public ::testing::Test {
   Autoencoder make(AutoencoderOptions options = {}) const { return Autoencoder(bundle_, at::kCPU, options); }
   const Tensor& value(const char* name) const { return golden_.at(name); }
 
-  const Bundle bundle_ = Bundle::open(golden("nano_bundle"));
+  const Bundle bundle_ = Bundle::open(golden_bundle("nano_bundle"));
   const Safetensors golden_ = load_safetensors(golden("backbone/autoencoder.safetensors"));
 };
 

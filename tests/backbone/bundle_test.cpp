@@ -9,7 +9,7 @@ namespace jointtuner::backbone {
 namespace {
 
 using testing::BundleCopy;
-using testing::golden;
+using testing::golden_bundle;
 using testing::TemporaryFolder;
 
 /// Notes about verified files go to a folder of the test.
@@ -22,7 +22,7 @@ class BundleTest : public ::testing::Test {
 };
 
 TEST_F(BundleTest, OpensWithEveryField) {
-  const Bundle bundle = Bundle::open(golden("nano_bundle"), Verify::contents);
+  const Bundle bundle = Bundle::open(golden_bundle("nano_bundle"), Verify::contents);
   const Manifest& manifest = bundle.manifest();
   EXPECT_EQ(manifest.family, "unet3d");
   EXPECT_EQ(manifest.source_class, "TextToVideoSDPipeline");
@@ -44,7 +44,7 @@ TEST_F(BundleTest, OpensWithEveryField) {
   EXPECT_EQ(tokenizer_files(manifest.text), (std::vector<std::string>{"tokenizer/vocab.json", "tokenizer/merges.txt"}));
   EXPECT_EQ(manifest.preferred.steps, 30);
   EXPECT_EQ(manifest.preferred.guidance_schedule, "constant");
-  EXPECT_EQ(bundle.file("denoiser.pt"), golden("nano_bundle") / "denoiser.pt");
+  EXPECT_EQ(bundle.file("denoiser.pt"), golden_bundle("nano_bundle") / "denoiser.pt");
   EXPECT_EQ(bundle.sha256("denoiser.pt"), manifest.files.at("denoiser.pt").sha256);
   EXPECT_ERROR(bundle.sha256("other.pt"), Error, "other.pt");
 }
@@ -78,7 +78,7 @@ TEST_F(BundleTest, AFileThatWasGoodAndThenChangedIsHashedAgain) {
 
 TEST_F(BundleTest, WorksWithoutAPlaceForNotes) {
   ::setenv("XDG_CACHE_HOME", "/proc/nowhere", 1);
-  EXPECT_NO_THROW(Bundle::open(golden("nano_bundle")));
+  EXPECT_NO_THROW(Bundle::open(golden_bundle("nano_bundle")));
 }
 
 TEST_F(BundleTest, OtherVersionsAreToldByTheirVersion) {

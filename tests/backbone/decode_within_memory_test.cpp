@@ -16,7 +16,7 @@ namespace jointtuner::backbone {
 namespace {
 
 using testing::CountingAllocator;
-using testing::golden;
+using testing::golden_bundle;
 
 void fail_as_libtorch() {
   TORCH_CHECK(false,
@@ -71,7 +71,7 @@ class DecodeWithinMemoryTest : public ::testing::TestWithParam<const char*> {
 
   static constexpr AutoencoderOptions kWhole{.slice_frames = 1};
 
-  const Bundle bundle_ = Bundle::open(golden(std::string(GetParam()) + "_bundle"));
+  const Bundle bundle_ = Bundle::open(golden_bundle(std::string(GetParam()) + "_bundle"));
   const Autoencoder autoencoder_{bundle_, at::kCPU, kWhole};
 };
 
@@ -142,7 +142,7 @@ INSTANTIATE_TEST_SUITE_P(Bundles, DecodeWithinMemoryTest, ::testing::Values("nan
 /// Single frames come before tiles where they help: the picture is the same.
 TEST(DecodeWithinMemory, AFrameAtATimeComesFirst) {
   at::set_num_threads(1);
-  const Autoencoder autoencoder(Bundle::open(golden("nano_bundle")), at::kCPU);
+  const Autoencoder autoencoder(Bundle::open(golden_bundle("nano_bundle")), at::kCPU);
   const Tensor z = at::linspace(-2, 2, 4 * 3 * 24 * 36).view({1, 4, 3, 24, 36});
   const Tensor expected = autoencoder.decode_to_bytes(z, {.slice_frames = 1});
   CountingAllocator memory;

@@ -13,14 +13,14 @@ namespace {
 
 using at::Tensor;
 using testing::BundleCopy;
-using testing::golden;
+using testing::golden_bundle;
 
 FrozenModule load(const std::filesystem::path& file, const std::vector<MethodSignature>& methods = {}) {
   return FrozenModule(file, at::kCPU, methods);
 }
 
 TEST(FrozenModule, WeightsEqualThoseOfThePlainLoaderAndNeedNoGradient) {
-  const std::filesystem::path file = golden("nano_bundle/denoiser.pt");
+  const std::filesystem::path file = golden_bundle("nano_bundle/denoiser.pt");
   const FrozenModule frozen = load(file, {{"forward", 3}});
   const torch::jit::Module plain = torch::jit::load(file.string());
   const auto expected = plain.named_parameters();
@@ -73,13 +73,14 @@ TEST(FrozenModule, DamagedFilesAreOneClearLine) {
 }
 
 TEST(FrozenModule, MethodsAreChecked) {
-  EXPECT_ERROR(load(golden("nano_bundle/denoiser.pt"), {{"encode", 1}}), Error, "denoiser.pt", "no method `encode`");
-  EXPECT_ERROR(load(golden("nano_bundle/denoiser.pt"), {{"forward", 4}}), Error,
+  EXPECT_ERROR(load(golden_bundle("nano_bundle/denoiser.pt"), {{"encode", 1}}), Error, "denoiser.pt",
+               "no method `encode`");
+  EXPECT_ERROR(load(golden_bundle("nano_bundle/denoiser.pt"), {{"forward", 4}}), Error,
                "`forward` takes 3 arguments, expected 4");
 }
 
 TEST(FrozenMethod, AFailingOperatorIsNamedOnOneLine) {
-  const FrozenModule frozen = load(golden("nano_bundle/autoencoder.pt"));
+  const FrozenModule frozen = load(golden_bundle("nano_bundle/autoencoder.pt"));
   const FrozenMethod encode(frozen, "encode", at::kCPU);
   try {
     encode.run({at::zeros({1, 5, 8, 8})});

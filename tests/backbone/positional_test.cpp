@@ -1,4 +1,4 @@
-// Against CogVideoXPatchEmbed and CogVideoXPipeline of diffusers: scripts/goldens/positional.py.
+// Against CogVideoXPatchEmbed and CogVideoXPipeline of diffusers: tests/goldens/make/positional.py.
 #include "jointtuner/backbone/positional.h"
 
 #include <ATen/TensorOperators.h>

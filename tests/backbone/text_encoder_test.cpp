@@ -12,6 +12,7 @@ namespace jointtuner::backbone {
 namespace {
 
 using testing::golden;
+using testing::golden_bundle;
 
 struct Case {
   std::string bundle, embeddings;
@@ -22,7 +23,7 @@ void PrintTo(const Case& one, std::ostream* out) { *out << one.bundle; }
 /// CLIP with byte pairs, and T5 with SentencePiece.
 class TextEncoderTest : public ::testing::TestWithParam<Case> {
  protected:
-  const TextEncoder encoder_{Bundle::open(golden(GetParam().bundle)), at::kCPU};
+  const TextEncoder encoder_{Bundle::open(golden_bundle(GetParam().bundle)), at::kCPU};
   const Safetensors golden_ = load_safetensors(golden(GetParam().embeddings));
 };
 
@@ -51,7 +52,7 @@ TEST_P(TextEncoderTest, ALongPromptIsAnError) {
 }
 
 TEST_P(TextEncoderTest, TheTokenizerAloneCountsAsTheEncoderDoes) {
-  const auto tokens = tokenizer(Bundle::open(golden(GetParam().bundle)));
+  const auto tokens = tokenizer(Bundle::open(golden_bundle(GetParam().bundle)));
   EXPECT_EQ(tokens->max_length(), golden_.at("truncated").size(1));
   EXPECT_GT(static_cast<int64_t>(tokens->encode(golden_.metadata.at("long_prompt")).size()), tokens->max_length());
 }

@@ -11,7 +11,7 @@
 namespace jointtuner {
 namespace {
 
-/// Seeds by Python's hashlib (scripts/goldens/base.py prints them).
+/// Seeds by Python's hashlib (tests/goldens/make/base.py prints them).
 TEST(Generator, SeedIsTheFirstEightBytesOfSha256LittleEndian) {
   EXPECT_EQ(generator_seed(0, 0, "order"), 10304217753326032801ULL);
   EXPECT_EQ(generator_seed(7, 12, "noise"), 13004628907976461786ULL);

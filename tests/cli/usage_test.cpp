@@ -58,17 +58,6 @@ TEST(Usage, WrongUsageIsExitCode2WithTheNearestName) {
   expect_refused(2, {"sample", "--guidence=3"}, {"unknown option --guidence; did you mean --guidance?"});
 }
 
-TEST(Usage, CommandsWithinACommand) {
-  EXPECT_THAT(expect_done({"evaluate", "world", "--help"}), HasSubstr("Examples:\n  jointtuner evaluate world "));
-  expect_refused(2, {"evaluate"}, {"subcommand", "see jointtuner evaluate --help"});
-  expect_refused(2, {"evaluate", "wrold"},
-                 {"unknown command wrold; did you mean world?", "jointtuner evaluate --help"});
-  expect_refused(2, {"evaluate", "world", "--sample", "x"},
-                 {"unknown option --sample; did you mean --samples?", "see jointtuner evaluate world --help"});
-  expect_refused(2, {"evaluate", "world", "--samples", "x"}, {"--truth is required"});
-  expect_refused(1, {"evaluate", "world", "--samples", "x", "--truth", "/none/world.json"}, {"/none/world.json"});
-}
-
 TEST(Usage, WhatIsMissingOrWrongIsNamed) {
   for (const char* name : {"check", "train"}) expect_refused(2, {name}, {"--config is required", "--help"});
   expect_refused(2, {"decode"}, {"--latents is required"});

@@ -1,4 +1,4 @@
-// Against the real diffusers schedulers: scripts/goldens/diffusion.py.
+// Against the real diffusers schedulers: tests/goldens/make/diffusion.py.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/allclose.h>
 #include <gtest/gtest.h>

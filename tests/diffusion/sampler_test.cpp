@@ -1,4 +1,4 @@
-// Against the real diffusers schedulers: scripts/goldens/diffusion.py.
+// Against the real diffusers schedulers: tests/goldens/make/diffusion.py.
 #include <gtest/gtest.h>
 
 #include <algorithm>

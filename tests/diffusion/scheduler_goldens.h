@@ -1,4 +1,4 @@
-// Inputs of the tests in this folder, by the formulas that scripts/goldens/diffusion.py states and repeats, and its
+// Inputs of the tests in this folder, by the formulas that tests/goldens/make/diffusion.py states and repeats, and its
 // files.
 #pragma once
 #include <ATen/TensorOperators.h>

@@ -12,7 +12,7 @@ namespace {
 using inject::SegmentMemory;
 
 struct UNet {
-  backbone::Bundle bundle = backbone::Bundle::open(testing::golden("nano_bundle"));
+  backbone::Bundle bundle = backbone::Bundle::open(testing::golden_bundle("nano_bundle"));
   Work work = work_of({"nano_bundle", 64, 64, 8, SegmentMemory::keep, 2}, bundle.manifest());
 };
 
@@ -92,7 +92,7 @@ TEST(Fit, ChangesOfTheOtherStages) {
 }
 
 TEST(Fit, FramesAreThoseThatTheBackboneTakes) {
-  const auto bundle = backbone::Bundle::open(testing::golden("nano_2b_bundle"));
+  const auto bundle = backbone::Bundle::open(testing::golden_bundle("nano_2b_bundle"));
   const Work work = work_of({"nano_2b_bundle", 32, 48, 17, SegmentMemory::offload}, bundle.manifest());
   EXPECT_EQ(settings_of(changes_to_fit(bundle, work, "train", 1, at::kCPU)),
             (std::vector<std::string>{"data.frames=9", "data.frames=5", "data.frames=1"}));
@@ -105,7 +105,7 @@ int64_t recomputed(const SegmentChoice& choice) {
 class Segments : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(Segments, AreRecomputedNoMoreThanTheMemoryAsks) {
-  const auto bundle = backbone::Bundle::open(testing::golden(GetParam()));
+  const auto bundle = backbone::Bundle::open(testing::golden_bundle(GetParam()));
   Work work = work_of({GetParam(), 64, 64, 9, SegmentMemory::keep}, bundle.manifest());
   const int64_t most = train(bundle, work, at::kCPU).peak();
   work.segment_memory = {SegmentMemory::recompute};

@@ -31,7 +31,7 @@ std::string needed(const Stage& stage) {
 class FullSize : public ::testing::TestWithParam<Model> {
  protected:
   const Model& model = GetParam();
-  const std::filesystem::path folder = testing::golden(std::filesystem::path("skeletons") / model.skeleton);
+  const std::filesystem::path folder = testing::golden_bundle(std::filesystem::path("skeletons") / model.skeleton);
   const backbone::Bundle bundle = backbone::open_for_shapes(folder);
 
   Work work(SegmentMemory memory) const {
@@ -67,7 +67,8 @@ TEST_P(FullSize, IsForecastAsTheDocsSay) {
 
 /// The nano models take no rank that could be halved.
 TEST(FullSizeFit, LargeAdaptersAreHalvedBeforeClipsAreCut) {
-  const auto bundle = backbone::open_for_shapes(testing::golden(std::filesystem::path("skeletons") / "zeroscope"));
+  const auto bundle =
+      backbone::open_for_shapes(testing::golden_bundle(std::filesystem::path("skeletons") / "zeroscope"));
   Work work = work_of({"", 192, 192, 2, SegmentMemory::offload}, bundle.manifest());
   work.adapter.rank = 64;
   const std::vector<Change> changes = changes_to_fit(bundle, work, "train", 1, at::kCUDA);

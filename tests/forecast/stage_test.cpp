@@ -42,7 +42,7 @@ void expect_forecast(const char* what, const Stage& stage, int64_t counted) {
 class ForecastOfTraining : public ::testing::TestWithParam<Case> {};
 
 TEST_P(ForecastOfTraining, EqualsTheCountedPeakOfTheSameSteps) {
-  const auto bundle = backbone::Bundle::open(testing::golden(GetParam().bundle));
+  const auto bundle = backbone::Bundle::open(testing::golden_bundle(GetParam().bundle));
   const Work work = work_of(GetParam(), bundle.manifest());
   expect_forecast("train", train(bundle, work, at::kCPU), counted_training(bundle, work));
 }
@@ -68,7 +68,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, ForecastOfTraining,
 class ForecastOfVideos : public ::testing::TestWithParam<Case> {};
 
 TEST_P(ForecastOfVideos, EqualsTheCountedPeakOfSamplingDecodingAndEncoding) {
-  const auto bundle = backbone::Bundle::open(testing::golden(GetParam().bundle));
+  const auto bundle = backbone::Bundle::open(testing::golden_bundle(GetParam().bundle));
   Work work = work_of(GetParam(), bundle.manifest());
   expect_forecast("preview", preview(bundle, work, at::kCPU), counted_preview(bundle, work));
   expect_forecast("decode", decode(bundle, work, at::kCPU), counted_decode(bundle, work));
@@ -84,7 +84,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, ForecastOfVideos,
 /// Elements of all parameters and buffers x 4 bytes, and rank x (inputs + outputs) + inputs summed over the sites:
 /// counted from the files with Python.
 TEST(Forecast, WeightsAndOptimiserAreThoseCountedByHand) {
-  const auto unet = backbone::Bundle::open(testing::golden("nano_bundle"));
+  const auto unet = backbone::Bundle::open(testing::golden_bundle("nano_bundle"));
   const Work work = work_of({"nano_bundle", 32, 32, 4}, unet.manifest());
   const Stage training = train(unet, work, at::kCPU), sampling = preview(unet, work, at::kCPU);
   EXPECT_EQ(training.weights, 349200);
@@ -95,7 +95,7 @@ TEST(Forecast, WeightsAndOptimiserAreThoseCountedByHand) {
   EXPECT_EQ(encode_latents(unet, work, at::kCPU).weights, 60892);
   EXPECT_EQ(encode_text(unet, at::kCPU).weights, 44800);
 
-  const auto transformer = backbone::Bundle::open(testing::golden("nano_2b_bundle"));
+  const auto transformer = backbone::Bundle::open(testing::golden_bundle("nano_2b_bundle"));
   Work other = work_of({"nano_2b_bundle", 32, 48, 9}, transformer.manifest());
   EXPECT_EQ(encode_text(transformer, at::kCPU).weights, 22720);
   EXPECT_EQ(train(transformer, other, at::kCPU).weights, 168896);
@@ -108,7 +108,7 @@ TEST(Forecast, WeightsAndOptimiserAreThoseCountedByHand) {
 }
 
 TEST(Forecast, DescribesACardWithItsBlocksAndItsAttention) {
-  const auto bundle = backbone::Bundle::open(testing::golden("nano_5b_bundle"));
+  const auto bundle = backbone::Bundle::open(testing::golden_bundle("nano_5b_bundle"));
   const Work work = work_of({"nano_5b_bundle", 64, 96, 9, SegmentMemory::keep}, bundle.manifest());
   const Stage host = train(bundle, work, at::kCPU), gpu = train(bundle, work, at::kCUDA);
   EXPECT_EQ(gpu.weights, host.weights);
@@ -118,7 +118,7 @@ TEST(Forecast, DescribesACardWithItsBlocksAndItsAttention) {
 }
 
 TEST(Forecast, PicturesCountWhereThereAreNoClips) {
-  const auto bundle = backbone::Bundle::open(testing::golden("nano_bundle"));
+  const auto bundle = backbone::Bundle::open(testing::golden_bundle("nano_bundle"));
   Work work = work_of({"nano_bundle", 64, 64, 8}, bundle.manifest());
   const int64_t clips = train(bundle, work, at::kCPU).activations;
   work.data.videos.clear();
@@ -127,7 +127,7 @@ TEST(Forecast, PicturesCountWhereThereAreNoClips) {
 }
 
 TEST(Forecast, TilesSlicesPicturesAndSingleStepsHoldLess) {
-  const auto bundle = backbone::Bundle::open(testing::golden("nano_bundle"));
+  const auto bundle = backbone::Bundle::open(testing::golden_bundle("nano_bundle"));
   const Work whole = work_of({"nano_bundle", 64, 64, 8}, bundle.manifest());
   Work tiles = whole, slices = whole, pictures = whole, multistep = whole, one_step = whole;
   tiles.sample.decode_tile = tiles.data.encode_tile = 32;
@@ -146,7 +146,7 @@ TEST(Forecast, TilesSlicesPicturesAndSingleStepsHoldLess) {
 }
 
 TEST(Forecast, LeavesTheProcessAsItWas) {
-  const auto bundle = backbone::Bundle::open(testing::golden("nano_bundle"));
+  const auto bundle = backbone::Bundle::open(testing::golden_bundle("nano_bundle"));
   const Work work = work_of({"nano_bundle", 32, 32, 4}, bundle.manifest());
   encode_latents(bundle, work, at::kCPU);
   const at::Tensor meta = at::empty({2}, at::TensorOptions(at::kMeta));

@@ -21,6 +21,7 @@ using adapter::AdapterSet;
 using adapter::GatePooling;
 using testing::BundleCopy;
 using testing::golden;
+using testing::golden_bundle;
 
 /// Largest difference relative to the largest value. Both sides run the same frozen operators in fp32; the adapters are
 /// summed in another order (the gate acts on the rank-R hidden), which moves the last bits of some thirty layers.
@@ -41,7 +42,7 @@ class GraphProgramTest : public ::testing::Test {
 
   /// Built once: the weights never change.
   static const GraphProgram& program(bool checkpointing = true) {
-    static const backbone::Bundle bundle = backbone::Bundle::open(golden("nano_bundle"));
+    static const backbone::Bundle bundle = backbone::Bundle::open(golden_bundle("nano_bundle"));
     static const GraphProgram with(bundle, at::kCPU, {.segment_memory = {SegmentMemory::recompute}});
     static const GraphProgram without(bundle, at::kCPU, {.segment_memory = {SegmentMemory::keep}});
     return checkpointing ? with : without;
@@ -123,7 +124,7 @@ TEST_F(GraphProgramTest, ScaleAndGroupScaleAct) {
 }
 
 TEST_F(GraphProgramTest, UngatedAdaptersArePlainLowRankAdaptation) {
-  const GraphProgram plain(backbone::Bundle::open(golden("nano_bundle")), at::kCPU, {.gated = false});
+  const GraphProgram plain(backbone::Bundle::open(golden_bundle("nano_bundle")), at::kCPU, {.gated = false});
   const AdapterSet set = adapters(false);
   const Inputs in = inputs(0);
   EXPECT_LT(difference(plain.run(in.latents, in.timestep, in.embedding, &set), value(0, "ungated")), kRounding);

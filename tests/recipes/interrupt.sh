@@ -13,7 +13,7 @@ code=$?
 checks=$((checks + 1))
 [ $code -eq 130 ] || { cat "$work/err" >&2; fail "exit code $code after Ctrl-C, expected 130"; }
 grep -q -- '--resume' "$work/err" || { cat "$work/err" >&2; fail "the message does not say how to resume"; }
-ls "$work/runs/stopped/checkpoints" | grep -q step_ || fail "no checkpoint after Ctrl-C"
+[ -n "$(find "$work/runs/stopped/checkpoints" -name 'step_*')" ] || fail "no checkpoint after Ctrl-C"
 succeeds "resumed run" train --set run.name=stopped --resume
 equal "after Ctrl-C" "$work/runs/whole/adapter.safetensors" "$work/runs/stopped/adapter.safetensors"
 

@@ -5,13 +5,13 @@ source "$(dirname "$0")/recipe.sh"
 [ -n "${PYTHON:-}" ] || { echo "skipped: run scripts/setup.sh --export first"; exit 77; }
 : "${PIPELINE:?}" "${SAMPLING:?}"
 pipeline=$work/pipelines/${PIPELINE}_pipeline
-python() { "$PYTHON" "$SOURCE/scripts/oracle/in_one_process.py"; }
+python() { (cd "$SOURCE" && "$PYTHON" -m tests.oracle.in_one_process); }
 line() { printf '%q ' "$@"; echo; }
 
 succeeds "pipeline, list, media" python <<END
-$(line ../make_tiny_pipelines.py "$work/pipelines" --only "$PIPELINE")
-$(line random_adapter.py "$pipeline" "$work/list.pt")
-$(line ../../tests/recipes/oracle_media.py "$work/images" "$video" "$work/data" "$HEIGHT" "$WIDTH" "$FRAMES" 8)
+$(line tests.pipelines.tiny "$work/pipelines" --only "$PIPELINE")
+$(line tests.oracle.random_adapter "$pipeline" "$work/list.pt")
+$(line tests.oracle.media "$work/images" "$video" "$work/data" "$HEIGHT" "$WIDTH" "$FRAMES" 8)
 END
 oracles=
 # Closer than compare.py's own limits: rounding gives 1e-6 here, and some settings (gate pooling) change the latents by no more than 1e-3.
@@ -31,8 +31,8 @@ training() {
 }
 JSON
   succeeds "train $name" "$JOINTTUNER" train --config "$work/$name.json"
-  oracles+="$(line train_steps.py "$pipeline" "$work/runs/$name/config.json" --output "$work/oracle_$name")
-$(line compare.py training "$work/runs/$name" "$work/oracle_$name" --loss 1e-5 --title "training, $name")
+  oracles+="$(line tests.oracle.train_steps "$pipeline" "$work/runs/$name/config.json" --output "$work/oracle_$name")
+$(line tests.oracle.compare training "$work/runs/$name" "$work/oracle_$name" --loss 1e-5 --title "training, $name")
 "
 }
 # The published settings of both; the norm is clipped at less than 1, since these gradients are small.
@@ -44,7 +44,7 @@ training plain_lora '"adapter": {"rank": 4, "gate": false, "dropout": 0}, "loss"
 # Published lists, there and back.
 succeeds "import" "$JOINTTUNER" convert "$work/list.pt" "$work/imported.safetensors" --backbone "$BUNDLE"
 succeeds "export" "$JOINTTUNER" convert "$work/imported.safetensors" "$work/again.pt"
-oracles+=$(line compare.py same "$work/list.pt" "$work/again.pt" --title "published list, in and out")$'\n'
+oracles+=$(line tests.oracle.compare same "$work/list.pt" "$work/again.pt" --title "published list, in and out")$'\n'
 
 # sampling NAME WORDS...: with the imported list; strengths by group where the bundle has such groups.
 strengths=(--adapter-scale 0.9)
@@ -55,8 +55,8 @@ sampling() {
   local common=(--prompt "a cat" --negative-prompt "bad" --seed 5 "${strengths[@]}" "$@")
   succeeds "sample $name" "$JOINTTUNER" sample --backbone "$BUNDLE" --adapter "$work/imported.safetensors" "${common[@]}" --latents-only --output "$work/$name"
   latents=$(find "$work/$name" -name '*.latents.safetensors')
-  oracles+="$(line sample.py "$pipeline" --adapter "$work/list.pt" "${common[@]}" --output "$work/$name.safetensors")
-$(line compare.py sampling "$latents" "$work/$name.safetensors" --latents 3e-5 --title "sampling, $name")
+  oracles+="$(line tests.oracle.sample "$pipeline" --adapter "$work/list.pt" "${common[@]}" --output "$work/$name.safetensors")
+$(line tests.oracle.compare sampling "$latents" "$work/$name.safetensors" --latents 3e-5 --title "sampling, $name")
 "
 }
 for how in $SAMPLING; do
@@ -69,15 +69,15 @@ done
 # Decoding: 49 frames, to rounding.
 sampling long --sampler ddim --guidance 1 --steps 2 --frames 49 --height "$HEIGHT" --width "$WIDTH"
 succeeds "decode" "$JOINTTUNER" decode --latents "$latents" --output "$work/frames"
-oracles+="$(line sample.py "$pipeline" --decode "$latents" --output "$work/decoded.safetensors")
-$(line compare.py sampling "$latents" "$work/decoded.safetensors" --frames "$work/frames" --grey 0.01 --title "decoding, 49 frames")
+oracles+="$(line tests.oracle.sample "$pipeline" --decode "$latents" --output "$work/decoded.safetensors")
+$(line tests.oracle.compare sampling "$latents" "$work/decoded.safetensors" --frames "$work/frames" --grey 0.01 --title "decoding, 49 frames")
 "
 
 # Scale 0 is the frozen model, bit for bit.
 frozen=(--backbone "$BUNDLE" --prompt "a cat" --seed 2 --steps 4 --height "$HEIGHT" --width "$WIDTH" --frames "$FRAMES" --latents-only)
 succeeds "frozen" "$JOINTTUNER" sample "${frozen[@]}" --output "$work/frozen"
 succeeds "scale 0" "$JOINTTUNER" sample "${frozen[@]}" --adapter "$work/imported.safetensors" --adapter-scale 0 --output "$work/zero"
-oracles+=$(line compare.py same "$(find "$work/frozen" -name '*.safetensors')" "$(find "$work/zero" -name '*.safetensors')" --title "scale 0 and the frozen model")$'\n'
+oracles+=$(line tests.oracle.compare same "$(find "$work/frozen" -name '*.safetensors')" "$(find "$work/zero" -name '*.safetensors')" --title "scale 0 and the frozen model")$'\n'
 
 succeeds "oracles" python <<<"$oracles"
 grep -v '^\[' "$work/out"

@@ -1,7 +1,8 @@
+# shellcheck shell=bash
 # Sourced by every recipe: the real binary, a scratch folder, a small config, and what to expect of them.
 # In the environment: JOINTTUNER (the program), SOURCE (the repository), and what families.json says of one family: BUNDLE (a tiny
 # bundle), HEIGHT, WIDTH, FRAMES (of a small clip that it takes), SAMPLING (sampler/guidance/guidance schedule of its published
-# pipeline), PIPELINE (its name in make_tiny_pipelines.py); FOREIGN_BUNDLE (nothing of this one fits it); for oracles also PYTHON.
+# pipeline), PIPELINE (its name in tests/pipelines/tiny.py); FOREIGN_BUNDLE (nothing of this one fits it); for oracles also PYTHON.
 # DEVICE=cuda runs them on a GPU; by default the CPU, whose results the oracles know.
 set -uo pipefail
 : "${JOINTTUNER:?}" "${SOURCE:?}" "${BUNDLE:?}" "${HEIGHT:?}" "${WIDTH:?}" "${FRAMES:?}"
@@ -15,7 +16,9 @@ checks=0
 mkdir "$work/images" "$work/videos"
 cp "$SOURCE"/examples/images/*.jpg "$work/images"
 cp "$SOURCE"/examples/videos/*.mp4 "$work/videos"
+# shellcheck disable=SC2034  # for the recipes
 image=$(find "$work/images" -type f | sort | head -n 1)
+# shellcheck disable=SC2034  # for the recipes
 video=$(find "$work/videos" -type f | sort | head -n 1)
 
 fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }

@@ -3,10 +3,10 @@
 # measured, what is done is kept.
 source "$(dirname "$0")/recipe.sh"
 [ -n "${PYTHON:-}" ] || { echo "skipped: run scripts/setup.sh --export first"; exit 77; }
-benchmark() { JOINTTUNER=$JOINTTUNER "$SOURCE/scripts/benchmark.sh" --output "$work/benchmark" --samples 8 "$@"; }
+benchmark() { JOINTTUNER=$JOINTTUNER "$SOURCE/world/benchmark.sh" --output "$work/benchmark" --samples 8 "$@"; }
 pair=$work/benchmark/unet3d/pairs/ball_figure_eight
 
-refuses 2 "no 'lora' in world/methods.tsv" benchmark --methods lora
+refuses 2 "no 'lora' in world/benchmark/methods.tsv" benchmark --methods lora
 refuses 2 "expected I/N with I below N" benchmark --part 3/3
 refuses 2 "expected a number from 8 up" benchmark --samples 7
 for part in 0 1 2; do succeeds "piece $part" benchmark --methods untuned,glora_ait,stages_ait --part $part/90; done

@@ -8,7 +8,7 @@ namespace jointtuner::sample {
 namespace {
 
 const backbone::Manifest& nano() {
-  static const backbone::Bundle bundle = backbone::Bundle::open(testing::golden("nano_bundle"));
+  static const backbone::Bundle bundle = backbone::Bundle::open(testing::golden_bundle("nano_bundle"));
   return bundle.manifest();
 }
 

@@ -27,8 +27,8 @@ inline const std::vector<Family>& families() {
     std::vector<Family> all;
     const std::string text = read_file(std::filesystem::path(JOINTTUNER_TEST_DATA) / "families.json");
     for (const auto& one : nlohmann::json::parse(text))
-      all.push_back({one.at("name"), golden(one.at("bundle").get<std::string>()), one.at("height"), one.at("width"),
-                     one.at("frames")});
+      all.push_back({one.at("name"), golden_bundle(one.at("bundle").get<std::string>()), one.at("height"),
+                     one.at("width"), one.at("frames")});
     return all;
   }();
   return list;

@@ -11,7 +11,9 @@ namespace jointtuner::testing {
 
 class BundleCopy {
  public:
-  BundleCopy() { std::filesystem::copy(golden("nano_bundle"), path(), std::filesystem::copy_options::recursive); }
+  BundleCopy() {
+    std::filesystem::copy(golden_bundle("nano_bundle"), path(), std::filesystem::copy_options::recursive);
+  }
 
   std::filesystem::path path() const { return folder_ / "bundle"; }
 

@@ -33,4 +33,10 @@ inline std::filesystem::path golden(const std::filesystem::path& name) {
   return std::filesystem::path(JOINTTUNER_TEST_DATA) / "goldens" / name;
 }
 
+/// A complete bundle or skeleton of tests/goldens/bundles, which the build folder holds with the tokenizer that they
+/// share.
+inline std::filesystem::path golden_bundle(const std::filesystem::path& name) {
+  return std::filesystem::path(JOINTTUNER_TEST_BUNDLES) / name;
+}
+
 }  // namespace jointtuner::testing

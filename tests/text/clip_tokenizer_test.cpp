@@ -22,7 +22,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using text_test::Recipe;
 
-/// JOINTTUNER_CLIP_GOLDENS: a folder that scripts/goldens/clip_tokens.py made from another vocabulary.
+/// JOINTTUNER_CLIP_GOLDENS: a folder that tests/goldens/make/clip_tokens.py made from another vocabulary.
 fs::path goldens() {
   const char* other = std::getenv("JOINTTUNER_CLIP_GOLDENS");
   return other ? fs::path(other) : fs::path(JOINTTUNER_TEST_DATA) / "goldens/text";

@@ -1,4 +1,4 @@
-// The lines of scripts/goldens/clip_tokens.py, which follow from their number: the same recipe in C++.
+// The lines of tests/goldens/make/clip_tokens.py, which follow from their number: the same recipe in C++.
 #pragma once
 #include <cstdint>
 #include <nlohmann/json.hpp>

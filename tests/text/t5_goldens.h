@@ -1,4 +1,4 @@
-// What scripts/goldens/t5_tokens.py wrote.
+// What tests/goldens/make/t5_tokens.py wrote.
 #pragma once
 #include <cstdlib>
 #include <cstring>

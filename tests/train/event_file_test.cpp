@@ -16,7 +16,7 @@ TEST(Crc32c, KnownValues) {
   EXPECT_EQ(crc32c(std::string(32, '\0')), 0x8a9136aau);  // RFC 3720, B.4
 }
 
-/// The bytes that the tensorboard package writes for the same events (scripts/goldens/train_events.py).
+/// The bytes that the tensorboard package writes for the same events (tests/goldens/make/train_events.py).
 TEST(EventFile, BytesEqualTensorBoards) {
   const std::string png = bytes_of(golden("train/two_pixels.png"));
   const std::string bytes = tf_record(version_event(1700000000.25)) +

@@ -1,5 +1,5 @@
 // A run without a backbone: one adapted linear over the channels of every latent, two images and two videos whose
-// posteriors follow from a formula. scripts/goldens/train.py is the same in Python.
+// posteriors follow from a formula. tests/goldens/make/train.py is the same in Python.
 #pragma once
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>

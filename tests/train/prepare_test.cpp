@@ -25,7 +25,7 @@ Tensor pixels(at::IntArrayRef shape, int64_t offset) { return ((formula(shape, o
 struct Project {
   Project() {
     fs::create_directories(folder / "media");
-    fs::copy(testing::golden("nano_bundle"), folder / "bundle", fs::copy_options::recursive);
+    fs::copy(testing::golden_bundle("nano_bundle"), folder / "bundle", fs::copy_options::recursive);
     media::write_png(folder / "media" / "dog.png", pixels({40, 48, 3}, 1));
     media::write_mp4(folder / "media" / "walk.mp4", pixels({8, 40, 48, 3}, 2), 8);
     options.images = {{.path = folder / "media" / "dog.png", .caption = "a dog"}};

@@ -1,5 +1,5 @@
 // Skeletons: bundles with all shapes and dtypes of a full-size backbone and no weights, for forecasts of memory alone
-// (scripts/make_full_size_skeleton.py). Their manifest is called skeleton.json in place of bundle.json, so that nothing
+// (tests/pipelines/skeleton.py). Their manifest is called skeleton.json in place of bundle.json, so that nothing
 // takes one for a bundle: Bundle::open refuses the folder, naming what it is.
 #pragma once
 #include "jointtuner/backbone/bundle.h"
