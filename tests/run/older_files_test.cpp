@@ -13,7 +13,8 @@ namespace {
 using cli::expect_done;
 namespace fs = std::filesystem;
 
-/// The folder that they were written in, with the bundle and the data that they name; the current folder while it lives.
+/// The folder that they were written in, with the bundle and the data that they name; the current folder while it
+/// lives.
 class OlderFiles : public ::testing::Test {
  protected:
   OlderFiles() {

@@ -22,8 +22,8 @@ using at::Tensor;
 /// Bounds the memory of the autoencoder; a clip's length never adds to it. Slicing never changes a result; tiling
 /// changes it slightly (each tile is coded without seeing beyond its border) and therefore is off unless asked for.
 struct AutoencoderOptions {
-  /// Frames that pass through at once; without effect on a kind that is causal in time, which takes chunks of the length
-  /// it was made for.
+  /// Frames that pass through at once; without effect on a kind that is causal in time, which takes chunks of the
+  /// length it was made for.
   int64_t slice_frames = 4;
   int64_t tile_px = 0;         ///< side of the square tiles of a decoded frame, in pixels; 0 decodes frames whole
   int64_t encode_tile_px = 0;  ///< the same of an encoded frame

@@ -25,8 +25,8 @@ struct Tile {
 
 class Tiling {
  public:
-  /// Of a frame of height x width latents; tile 0, or a frame that fits into a tile: one tile, the whole frame. The last
-  /// tile of a row or column is cut at the frame's border. Throws Error for tiles too small (tile_step 0).
+  /// Of a frame of height x width latents; tile 0, or a frame that fits into a tile: one tile, the whole frame. The
+  /// last tile of a row or column is cut at the frame's border. Throws Error for tiles too small (tile_step 0).
   Tiling(int64_t height, int64_t width, int64_t tile, double overlap = kTileOverlap);
 
   size_t count() const { return rows_.size() * columns_.size(); }

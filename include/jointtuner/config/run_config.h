@@ -50,9 +50,9 @@ struct RunConfig {
   }
 };
 
-/// Reads the file, applies the `--set` texts in order (src/config/overrides.h), checks everything (validate.h). An empty
-/// run.name becomes the file's name without its ending; an option that is gone (base/retired_options.h) is an error
-/// unless it changed nothing. Throws UsageError, also when the file cannot be read.
+/// Reads the file, applies the `--set` texts in order (src/config/overrides.h), checks everything (validate.h). An
+/// empty run.name becomes the file's name without its ending; an option that is gone (base/retired_options.h) is an
+/// error unless it changed nothing. Throws UsageError, also when the file cannot be read.
 RunConfig load_run_config(const std::filesystem::path& path, const std::vector<std::string>& overrides = {});
 
 /// Reads the config.json of a run that was made, for what comes after training: options that are gone are passed over

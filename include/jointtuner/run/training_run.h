@@ -1,5 +1,5 @@
-// One training run, put together from its config: data, bundle, adapters, trainer, previews. Of the frozen models one at
-// a time is in memory (train/prepare.h).
+// One training run, put together from its config: data, bundle, adapters, trainer, previews. Of the frozen models one
+// at a time is in memory (train/prepare.h).
 #pragma once
 #include <c10/core/Device.h>
 

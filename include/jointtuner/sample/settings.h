@@ -10,8 +10,8 @@ namespace jointtuner::sample {
 /// guidance schedule ("default") by its preferred ones, the sampler ("default") by its default one. Prompts lose white
 /// space around them.
 /// Throws UsageError, saying what is allowed: no prompt or an empty one; no seed; a size or a number of frames that the
-/// backbone does not take (backbone/video_size.h); more steps than it has timesteps; a broken rule of SampleOptions, now
-/// that the sampler is known; a spatial or temporal scale other than 1 for a backbone without such sites.
+/// backbone does not take (backbone/video_size.h); more steps than it has timesteps; a broken rule of SampleOptions,
+/// now that the sampler is known; a spatial or temporal scale other than 1 for a backbone without such sites.
 SampleOptions resolved(SampleOptions options, const backbone::Manifest& manifest);
 
 /// Of every video; `options` as from resolved().
