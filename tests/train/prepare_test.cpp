@@ -6,6 +6,7 @@
 #include "fake_run.h"
 #include "jointtuner/backbone/autoencoder.h"
 #include "jointtuner/backbone/text_encoder.h"
+#include "jointtuner/base/pixels.h"
 #include "jointtuner/data/pixels.h"
 #include "jointtuner/media/image.h"
 #include "jointtuner/media/video_writer.h"
