@@ -2,7 +2,7 @@
 # One hand for the whole tree: clang-format, ruff and shellcheck, at the versions that scripts/setup.sh installs.
 # `format.sh --fix` writes what clang-format and ruff would have; without it the first difference fails.
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 
 python=$(scripts/setup.sh --print-python 2>/dev/null) || { echo "skipped: run scripts/setup.sh --tests first"; exit 77; }
 tools=$(dirname "$python")
@@ -13,7 +13,10 @@ done
 mapfile -t sources < <(find include src tests bench -name '*.h' -o -name '*.cpp' -o -name '*.cu' | sort)
 mapfile -t scripts < <(find scripts tests world bench src .ci -name '*.sh' -o -path .ci/run | sort)
 folders=(exporter tests world bench)
-[ "${#sources[@]}" -gt 300 ] && [ "${#scripts[@]}" -gt 15 ] || { echo "format: expected the project's sources, found too few" >&2; exit 1; }
+if [ "${#sources[@]}" -lt 300 ] || [ "${#scripts[@]}" -lt 15 ]; then
+  echo "format: expected the project's sources, found too few" >&2
+  exit 1
+fi
 
 if [ "${1:-}" = --fix ]; then
   "$tools/clang-format" -i "${sources[@]}"

@@ -25,7 +25,7 @@ DTYPES = {
     "zeroscope": ("fp16", "fp16"),
     "cogvideox_2b": ("fp16", "bf16"),
     "cogvideox_5b": ("bf16", "bf16"),
-}  # as the README exports them
+}  # as README.md and docs/cogvideox.md export them
 
 
 def hollow(model, dtype):
