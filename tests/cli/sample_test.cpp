@@ -59,7 +59,7 @@ TEST_P(Sample, TakesPromptsAndSeedsFromTheRunUnlessGiven) {
 }
 
 TEST_P(Sample, WrongPromptsAndSeeds) {
-  expect_refused(2, words({"--seed", "1", "--seed", "1"}), {"--seed", "twice"});
+  expect_refused(2, words({"--seed", "1", "--seed", "1"}), {"sample.seeds", "1 occurs twice"});
   expect_refused(2, words({"--seed", "1", "--seed", "2", "--count", "2"}), {"--count 2", "one seed"});
   std::ofstream(at("none.txt")) << "# nothing\n";
   expect_refused(2, words({"--prompts", at("none.txt")}), {"none.txt", "a prompt a line"});

@@ -8,7 +8,7 @@ namespace jointtuner::run {
 namespace {
 
 TEST(AdapterMetadata, HasEveryOptionOfTheLossAsText) {
-  const auto bundle = backbone::Bundle::open(testing::golden("nano_bundle"));
+  const auto bundle = backbone::Bundle::open(testing::golden_bundle("nano_bundle"));
   adapter::AdapterOptions options;
   options.rank = 3;
   options.gate = false;

@@ -166,7 +166,7 @@ TEST_P(SamplingTest, NoisePrior) {
   media::write_mp4(options.noise_prior_video,
                    normal_draw({12, 32, 48, 3}, generator(2, 0, "video")).mul(60).add(128).clamp(0, 255).to(at::kByte),
                    8);
-  EXPECT_TRUE(at::equal(one(options), plain));  // strength 0 is no prior
+  EXPECT_ERROR(one(options), UsageError, "noise_prior_strength", "expected a number above 0");
   options.noise_prior_strength = 0.5;
   const Tensor half = one(options);
   EXPECT_FALSE(at::equal(half, plain));

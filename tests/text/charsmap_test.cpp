@@ -58,8 +58,9 @@ TEST(Charsmap, DamagedMapIsRefused) {
   }
   // A trie that leads outside, and a replacement that lies outside: no rule, and no access there.
   EXPECT_EQ(Charsmap(std::string("\4\0\0\0\xff\xff\xff\xff", 8)).normalized("a²"), "a²");
-  std::string bytes = std::string("\x8c\1\0\0", 4) + std::string(99 * size_t{4}, '\0');  // 99 units
-  bytes.replace(4 + 'a' * size_t{4}, 8, std::string("a\x0d\0\0\xff\xff\xff\x7f", 8));    // "a": its leaf is 3 XOR 'a'
+  std::string bytes("\x8c\1\0\0", 4);
+  bytes.append(99 * size_t{4}, '\0');                                                  // 99 units
+  bytes.replace(4 + 'a' * size_t{4}, 8, std::string("a\x0d\0\0\xff\xff\xff\x7f", 8));  // "a": its leaf is 3 XOR 'a'
   EXPECT_EQ(Charsmap(bytes + "A").normalized("ab"), "ab");
   bytes.replace(8 + 'a' * size_t{4}, 4, std::string(4, '\0'));
   EXPECT_EQ(Charsmap(bytes + "A").normalized("ab"), "Ab");

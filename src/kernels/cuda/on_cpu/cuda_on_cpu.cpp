@@ -1,6 +1,6 @@
 // A fibre switch is a jump between stacks, which the fortified longjmp takes for a broken one.
 #undef _FORTIFY_SOURCE
-#include "support/cuda_on_cpu.h"
+#include "cuda_on_cpu.h"
 
 #include <ucontext.h>
 
