@@ -216,7 +216,7 @@ Tensor Layer::plain(double dropout) const {
 }
 
 Tensor Layer::fused(double dropout) const {
-  return kernels::glora_linear(x, weight, bias, down, up, gate, kScale, x.size(0), dropout, kSeed, kSite);
+  return kernels::glora_linear(x, {weight, bias}, {down, up, gate}, {kScale, x.size(0), {dropout, kSeed, kSite}});
 }
 
 Tensor Layer::frozen() const { return at::linear(x, weight, bias); }

@@ -1,18 +1,22 @@
 #include "cuda_kernels_on_cpu.h"
 
+#include "src/kernels/cuda/add_noise_steps.h"
+#include "src/kernels/cuda/gated_update_steps.h"
 #include "src/kernels/cuda/glora_steps.h"
+#include "src/kernels/cuda/guided_step_steps.h"
 #include "src/kernels/cuda/on_cpu/cuda_on_cpu.h"
-#include "src/kernels/cuda/pointwise_steps.h"
-#include "src/kernels/glora_parts.h"
+#include "src/kernels/cuda/shifted_mse_steps.h"
+#include "src/kernels/gated_update_arguments.h"
 #include "src/kernels/guided_step_arguments.h"
 
 namespace jointtuner::bench {
 namespace {
 
 using at::Tensor;
-using kernels::DropoutMask;
 using MaybeTensor = std::optional<Tensor>;
 namespace cuda = kernels::cuda;
+namespace parts = kernels::parts;
+namespace composed = kernels::composed;
 
 constexpr cudaStream_t kStream = nullptr;
 
@@ -26,9 +30,9 @@ std::tuple<Tensor, Tensor> add_noise_with_velocity(const Tensor& latents, const 
   return {result.noisy, result.velocity};
 }
 
-Tensor& gated_update(Tensor& y, const Tensor& update, const MaybeTensor& gate, double scale, double dropout,
-                     int64_t seed, int64_t site) {
-  cuda::gated_update(y, update, gate, scale, {dropout, seed, site}, kStream);
+Tensor& gated_update(Tensor& y, const Tensor& update, const MaybeTensor& gate, double scale,
+                     const kernels::DropoutMask& mask) {
+  cuda::gated_update(y, update, gate, scale, mask, kStream);
   return y;
 }
 
@@ -52,23 +56,16 @@ Tensor gate_hidden(const Tensor& hidden, const Tensor& logits, int64_t groups) {
   return cuda::gate_hidden(hidden, logits, groups, kStream);
 }
 
-void gate_hidden_backward(const Tensor& gradient, const Tensor& hidden, const Tensor& logits, const Tensor& gate,
-                          double scale) {
-  cuda::gate_hidden_backward(gradient, hidden, logits, gate, scale, kStream);
+void gate_hidden_backward(const parts::GateHiddenBackward& step) { cuda::gate_hidden_backward(step, kStream); }
+
+void low_rank_update(const parts::LowRankUpdate& step) {
+  if (step.mask.probability == 0) return composed::low_rank_update(step);
+  cuda::low_rank_update(step, kStream);
 }
 
-void low_rank_update(const Tensor& y, const Tensor& hidden, const Tensor& up, double scale, double dropout,
-                     int64_t seed, int64_t site) {
-  const DropoutMask mask{dropout, seed, site};
-  if (dropout == 0) return kernels::composed::low_rank_update(y, hidden, up, scale, mask);
-  cuda::low_rank_update(y, hidden, up, scale, mask, kStream);
-}
-
-void low_rank_backward(const Tensor& grad_y, const Tensor& hidden, const Tensor& up, const Tensor& grad_hidden,
-                       const Tensor& grad_up, double scale, double dropout, int64_t seed, int64_t site) {
-  const DropoutMask mask{dropout, seed, site};
-  if (dropout == 0) return kernels::composed::low_rank_backward(grad_y, hidden, up, grad_hidden, grad_up, scale, mask);
-  cuda::low_rank_backward(grad_y, hidden, up, grad_hidden, grad_up, scale, mask, kStream);
+void low_rank_backward(const parts::LowRankBackward& step) {
+  if (step.mask.probability == 0) return composed::low_rank_backward(step);
+  cuda::low_rank_backward(step, kStream);
 }
 
 }  // namespace
@@ -77,14 +74,14 @@ CudaKernelsOnCpu::CudaKernelsOnCpu()
     : library_(torch::Library::IMPL, "jointtuner", c10::DispatchKey::CPU, __FILE__, __LINE__) {
   library_.impl("add_noise", add_noise);
   library_.impl("add_noise_with_velocity", add_noise_with_velocity);
-  library_.impl("gated_update", gated_update);
+  library_.impl("gated_update", kernels::gated_update_kernel<gated_update>);
   library_.impl("guided_step", kernels::guided_step_kernel<guided_step>);
   library_.impl("shifted_mse", shifted_mse);
   library_.impl("_shifted_mse_backward", shifted_mse_backward);
   library_.impl("_gate_hidden", gate_hidden);
-  library_.impl("_gate_hidden_backward", gate_hidden_backward);
-  library_.impl("_low_rank_update", low_rank_update);
-  library_.impl("_low_rank_backward", low_rank_backward);
+  library_.impl("_gate_hidden_backward", parts::gate_hidden_backward_kernel<gate_hidden_backward>);
+  library_.impl("_low_rank_update", parts::low_rank_update_kernel<low_rank_update>);
+  library_.impl("_low_rank_backward", parts::low_rank_backward_kernel<low_rank_backward>);
 }
 
 Moved moved_by_cuda_kernels() {

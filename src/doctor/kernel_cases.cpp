@@ -6,9 +6,11 @@
 #include <cmath>
 
 #include "jointtuner/base/generator.h"
+#include "jointtuner/kernels/add_noise.h"
 #include "jointtuner/kernels/gated_update.h"
 #include "jointtuner/kernels/glora_linear.h"
-#include "jointtuner/kernels/reference.h"
+#include "jointtuner/kernels/guided_step.h"
+#include "jointtuner/kernels/shifted_mse.h"
 #include "kernels.h"
 
 namespace jointtuner::doctor {
@@ -57,7 +59,7 @@ Tensors layer_inputs(const KernelSize& s, ScalarType dtype) {
 using Linear = decltype(&kernels::glora_linear);
 
 Tensor adapted(Linear linear, const Tensors& in, double dropout) {
-  return linear(in[0], in[1], in[2], in[3], in[4], in[5], kScale, in[0].size(0), dropout, kSeed, kSite);
+  return linear(in[0], {in[1], in[2]}, {in[3], in[4], in[5]}, {kScale, in[0].size(0), {dropout, kSeed, kSite}});
 }
 
 Bind forward_of(Linear linear, double dropout) {
@@ -133,7 +135,7 @@ Bind step_of(decltype(&kernels::guided_step) step) {
   return [=](const Tensors& in) {
     return [=] {
       const kernels::StepCoefficients numbers{0.8, -0.6, 3.0, 0.4, 0.1, 0.5, -0.3, 0.2};
-      const auto result = step(in[0], {in[1], in[2], 7.5}, numbers, in[3], in[4]);
+      const kernels::StepResult result = step(in[0], {in[1], in[2], 7.5}, numbers, in[3], in[4]);
       return Tensors{result.next, result.x0};
     };
   };

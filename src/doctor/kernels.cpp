@@ -121,7 +121,8 @@ Row kernel_row(const KernelCase& kernel, at::Device device, at::ScalarType dtype
 Row frozen_row(at::Device device, at::ScalarType dtype) {
   const Tensors in = on_device(kernel_cases().front().inputs(kOdd, dtype), device);
   const Tensor silent = at::zeros_like(in[4]);
-  const Tensor adapted = kernels::glora_linear(in[0], in[1], in[2], in[3], silent, in[5], 1, in[0].size(0), 0.1, 7, 1);
+  const Tensor adapted = kernels::glora_linear(in[0], {in[1], in[2]}, {in[3], silent, in[5]},
+                                               {.groups = in[0].size(0), .dropout = {0.1, 7, 1}});
   const bool same = adapted.equal(at::linear(in[0], in[1], in[2]));
   return {.part = "kernels",
           .check = "glora_linear, lora_up = 0",

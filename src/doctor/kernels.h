@@ -36,8 +36,7 @@ struct KernelCase {
   std::function<double(at::ScalarType)> limit;  ///< of the largest difference, relative to the largest value
 };
 
-/// glora_linear forward and backward with and without dropout, gated_update, shifted_mse forward and backward,
-/// guided_step, add_noise and add_noise_with_velocity.
+/// Every operator, and its backward pass where it has one of its own; glora_linear, the first, with dropout and without.
 std::vector<KernelCase> kernel_cases();
 
 /// Largest difference of any result from what is expected, relative to the largest value of that result, or to 1 % of

@@ -11,7 +11,6 @@
 #include "jointtuner/adapter/adapter_set.h"
 #include "jointtuner/base/generator.h"
 #include "jointtuner/diffusion/noise_schedule.h"
-#include "jointtuner/kernels/reference.h"
 #include "jointtuner/train/optimizer.h"
 #include "kernels.h"
 
@@ -45,8 +44,8 @@ struct Problem {
   Tensor prediction(const TrainingOps& ops, const Tensor& noisy, int64_t dropout_seed) const {
     const auto adapted = [&](const Tensor& x, const Tensor& weight, size_t site) {
       const adapter::SiteAdapter& a = adapters.at(site);
-      return ops.linear(x, weight, std::nullopt, a.down, a.up, a.gate, 1, x.size(0), kDropout, dropout_seed,
-                        static_cast<int64_t>(site));
+      return ops.linear(x, {weight, std::nullopt}, {a.down, a.up, a.gate},
+                        {.groups = x.size(0), .dropout = {kDropout, dropout_seed, static_cast<int64_t>(site)}});
     };
     const Tensor tokens = noisy.movedim(1, 4).flatten(1, 3).to(dtype);
     const Tensor hidden = at::tanh(adapted(tokens, first, 0));

@@ -1,32 +1,17 @@
 #include "jointtuner/kernels/add_noise.h"
 
 #include <ATen/core/LegacyTypeDispatch.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <fmt/format.h>
 #include <torch/library.h>
 
 #include <tuple>
 
+#include "handle.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/shape.h"
-#include "jointtuner/kernels/reference.h"
 
 namespace jointtuner::kernels {
 namespace {
-
-using Signature = Tensor(const Tensor&, const Tensor&, const Tensor&, const Tensor&);
-using PairSignature = std::tuple<Tensor, Tensor>(const Tensor&, const Tensor&, const Tensor&, const Tensor&);
-
-const c10::TypedOperatorHandle<Signature>& handle() {
-  static const auto op = c10::Dispatcher::singleton().findSchemaOrThrow("jointtuner::add_noise", "").typed<Signature>();
-  return op;
-}
-
-const c10::TypedOperatorHandle<PairSignature>& pair_handle() {
-  static const auto op =
-      c10::Dispatcher::singleton().findSchemaOrThrow("jointtuner::add_noise_with_velocity", "").typed<PairSignature>();
-  return op;
-}
 
 [[noreturn]] void fail(const std::string& text) { throw Error("add_noise: " + text); }
 
@@ -65,18 +50,20 @@ Tensor with_autograd(const Tensor& latents, const Tensor& noise, const Tensor& t
   check(latents, noise, timestep, alphas_cumprod);
   if (record(latents, noise)) return reference::add_noise(latents, noise, timestep, alphas_cumprod);
   at::AutoDispatchBelowADInplaceOrView below_autograd;
-  return handle().call(latents, noise, timestep, alphas_cumprod);
+  return add_noise(latents, noise, timestep, alphas_cumprod);
 }
 
 std::tuple<Tensor, Tensor> pair_with_autograd(const Tensor& latents, const Tensor& noise, const Tensor& timestep,
                                               const Tensor& alphas_cumprod) {
   check(latents, noise, timestep, alphas_cumprod);
+  NoisyAndVelocity result;
   if (record(latents, noise)) {
-    const NoisyAndVelocity result = reference::add_noise_with_velocity(latents, noise, timestep, alphas_cumprod);
-    return {result.noisy, result.velocity};
+    result = reference::add_noise_with_velocity(latents, noise, timestep, alphas_cumprod);
+  } else {
+    at::AutoDispatchBelowADInplaceOrView below_autograd;
+    result = add_noise_with_velocity(latents, noise, timestep, alphas_cumprod);
   }
-  at::AutoDispatchBelowADInplaceOrView below_autograd;
-  return pair_handle().call(latents, noise, timestep, alphas_cumprod);
+  return {result.noisy, result.velocity};
 }
 
 }  // namespace
@@ -84,9 +71,8 @@ std::tuple<Tensor, Tensor> pair_with_autograd(const Tensor& latents, const Tenso
 TORCH_LIBRARY_FRAGMENT(jointtuner, m) {
   m.def("add_noise(Tensor latents, Tensor noise, Tensor timestep, Tensor alphas_cumprod) -> Tensor");
   m.def(
-      "add_noise_with_velocity(Tensor latents, Tensor noise, Tensor timestep, Tensor alphas_cumprod) -> (Tensor noisy, "
-      "Tensor "
-      "velocity)");
+      "add_noise_with_velocity(Tensor latents, Tensor noise, Tensor timestep, Tensor alphas_cumprod) "
+      "-> (Tensor noisy, Tensor velocity)");
 }
 TORCH_LIBRARY_IMPL(jointtuner, Autograd, m) {
   m.impl("add_noise", with_autograd);
@@ -94,12 +80,14 @@ TORCH_LIBRARY_IMPL(jointtuner, Autograd, m) {
 }
 
 Tensor add_noise(const Tensor& latents, const Tensor& noise, const Tensor& timestep, const Tensor& alphas_cumprod) {
-  return handle().call(latents, noise, timestep, alphas_cumprod);
+  static const auto op = handle<decltype(with_autograd)>("jointtuner::add_noise");
+  return op.call(latents, noise, timestep, alphas_cumprod);
 }
 
 NoisyAndVelocity add_noise_with_velocity(const Tensor& latents, const Tensor& noise, const Tensor& timestep,
                                          const Tensor& alphas_cumprod) {
-  auto [noisy, velocity] = pair_handle().call(latents, noise, timestep, alphas_cumprod);
+  static const auto op = handle<decltype(pair_with_autograd)>("jointtuner::add_noise_with_velocity");
+  auto [noisy, velocity] = op.call(latents, noise, timestep, alphas_cumprod);
   return {noisy, velocity};
 }
 

@@ -2,14 +2,15 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/LegacyTypeDispatch.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/sum.h>
 #include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
-#include "glora_parts.h"
+#include "accumulation.h"
+#include "gated_update_arguments.h"
+#include "handle.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/shape.h"
 
@@ -22,13 +23,13 @@ using MaybeTensor = std::optional<Tensor>;
 
 [[noreturn]] void fail(const std::string& text) { throw Error("gated_update: " + text); }
 
-void check(const Tensor& y, const Tensor& update, const MaybeTensor& gate, double dropout) {
+void check(const Tensor& y, const Tensor& update, const MaybeTensor& gate, const DropoutMask& mask) {
   if (!y.is_floating_point() || y.dim() < 1 || y.sizes() != update.sizes() || y.scalar_type() != update.scalar_type())
     fail(fmt::format("expected y and update of one floating dtype and shape [*, M], found {} {} and {} {}",
                      c10::toString(y.scalar_type()), shape_text(y.sizes()), c10::toString(update.scalar_type()),
                      shape_text(update.sizes())));
   if (!y.is_contiguous()) fail(fmt::format("expected contiguous y, found strides {}", shape_text(y.strides())));
-  dropout_threshold(dropout);
+  dropout_threshold(mask.probability);
   if (!gate) return;
   const int64_t rows = y.size(-1) == 0 ? 0 : y.numel() / y.size(-1);
   if (gate->dim() != 1 || gate->size(0) < 1 || rows % gate->size(0) != 0)
@@ -38,19 +39,10 @@ void check(const Tensor& y, const Tensor& update, const MaybeTensor& gate, doubl
                      c10::toString(gate->scalar_type())));
 }
 
-using Signature = Tensor&(Tensor&, const Tensor&, const MaybeTensor&, double, double, int64_t, int64_t);
-
-const c10::TypedOperatorHandle<Signature>& handle() {
-  static const auto op =
-      c10::Dispatcher::singleton().findSchemaOrThrow("jointtuner::gated_update", "").typed<Signature>();
-  return op;
-}
-
 /// scale * g * Dropout(input): what flows back to the update.
 Tensor masked(const Tensor& input, const MaybeTensor& gate, double scale, const DropoutMask& mask) {
   Tensor result = at::zeros_like(input, at::MemoryFormat::Contiguous);
-  handle().call(result, input, gate, scale, mask.probability, mask.seed, mask.site);
-  return result;
+  return gated_update(result, input, gate, scale, mask);
 }
 
 class GatedUpdate : public torch::autograd::Function<GatedUpdate> {
@@ -59,7 +51,7 @@ class GatedUpdate : public torch::autograd::Function<GatedUpdate> {
                         const DropoutMask& mask) {
     {
       at::AutoDispatchBelowADInplaceOrView below_autograd;
-      handle().call(y, update, gate, scale, mask.probability, mask.seed, mask.site);
+      gated_update(y, update, gate, scale, mask);
     }
     context->mark_dirty({y});
     context->saved_data["scale"] = scale;
@@ -89,18 +81,17 @@ class GatedUpdate : public torch::autograd::Function<GatedUpdate> {
   }
 };
 
-Tensor& with_autograd(Tensor& y, const Tensor& update, const MaybeTensor& gate, double scale, double dropout,
-                      int64_t dropout_seed, int64_t site) {
-  check(y, update, gate, dropout);
+Tensor& with_autograd(Tensor& y, const Tensor& update, const MaybeTensor& gate, double scale, const DropoutMask& mask) {
+  check(y, update, gate, mask);
   const bool record =
       at::GradMode::is_enabled() && (y.requires_grad() || update.requires_grad() || (gate && gate->requires_grad()));
   if (record) {
-    y = GatedUpdate::apply(y, update, gate, scale, DropoutMask{dropout, dropout_seed, site});
+    y = GatedUpdate::apply(y, update, gate, scale, mask);
     return y;
   }
   {
     at::AutoDispatchBelowADInplaceOrView below_autograd;
-    handle().call(y, update, gate, scale, dropout, dropout_seed, site);
+    gated_update(y, update, gate, scale, mask);
   }
   y.unsafeGetTensorImpl()->bump_version();
   return y;
@@ -110,15 +101,15 @@ Tensor& with_autograd(Tensor& y, const Tensor& update, const MaybeTensor& gate, 
 
 TORCH_LIBRARY_FRAGMENT(jointtuner, m) {
   m.def(
-      "gated_update(Tensor(a!) y, Tensor update, Tensor? gate, float scale, float dropout, int dropout_seed, int site) "
-      "-> "
-      "Tensor(a!)");
+      "gated_update(Tensor(a!) y, Tensor update, Tensor? gate, float scale, "
+      "float dropout, int dropout_seed, int site) -> Tensor(a!)");
 }
-TORCH_LIBRARY_IMPL(jointtuner, Autograd, m) { m.impl("gated_update", with_autograd); }
+TORCH_LIBRARY_IMPL(jointtuner, Autograd, m) { m.impl("gated_update", gated_update_kernel<with_autograd>); }
 
 Tensor& gated_update(Tensor& y, const Tensor& update, const std::optional<Tensor>& gate, double scale,
                      const DropoutMask& mask) {
-  return handle().call(y, update, gate, scale, mask.probability, mask.seed, mask.site);
+  static const auto op = handle<decltype(gated_update_kernel<with_autograd>)>("jointtuner::gated_update");
+  return op.call(y, update, gate, scale, mask.probability, mask.seed, mask.site);
 }
 
 }  // namespace jointtuner::kernels

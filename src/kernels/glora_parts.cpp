@@ -1,7 +1,8 @@
 #include "glora_parts.h"
 
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/library.h>
+
+#include "handle.h"
 
 namespace jointtuner::kernels::parts {
 
@@ -9,44 +10,34 @@ TORCH_LIBRARY_FRAGMENT(jointtuner, m) {
   m.def("_gate_hidden(Tensor(a!) hidden, Tensor logits, int groups) -> Tensor");
   m.def("_gate_hidden_backward(Tensor(a!) gradient, Tensor hidden, Tensor logits, Tensor gate, float scale) -> ()");
   m.def(
-      "_low_rank_update(Tensor(a!) y, Tensor hidden, Tensor up, float scale, float dropout, int dropout_seed, int "
-      "site) -> ()");
+      "_low_rank_update(Tensor(a!) y, Tensor hidden, Tensor up, "
+      "float scale, float dropout, int dropout_seed, int site) -> ()");
   m.def(
-      "_low_rank_backward(Tensor grad_y, Tensor hidden, Tensor up, Tensor(a!) grad_hidden, Tensor(b!) grad_up, float "
-      "scale, "
-      "float dropout, int dropout_seed, int site) -> ()");
+      "_low_rank_backward(Tensor grad_y, Tensor hidden, Tensor up, Tensor(a!) grad_hidden, Tensor(b!) grad_up, "
+      "float scale, float dropout, int dropout_seed, int site) -> ()");
 }
 
 Tensor gate_hidden(const Tensor& hidden, const Tensor& logits, int64_t groups) {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("jointtuner::_gate_hidden", "")
-                             .typed<Tensor(const Tensor&, const Tensor&, int64_t)>();
+  static const auto op = handle<decltype(gate_hidden)>("jointtuner::_gate_hidden");
   return op.call(hidden, logits, groups);
 }
 
-void gate_hidden_backward(const Tensor& gradient, const Tensor& hidden, const Tensor& logits, const Tensor& gate,
-                          double scale) {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("jointtuner::_gate_hidden_backward", "")
-                             .typed<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&, double)>();
-  op.call(gradient, hidden, logits, gate, scale);
-}
-
-void low_rank_update(const Tensor& y, const Tensor& hidden, const Tensor& up, double scale, const DropoutMask& mask) {
+void gate_hidden_backward(const GateHiddenBackward& step) {
   static const auto op =
-      c10::Dispatcher::singleton()
-          .findSchemaOrThrow("jointtuner::_low_rank_update", "")
-          .typed<void(const Tensor&, const Tensor&, const Tensor&, double, double, int64_t, int64_t)>();
-  op.call(y, hidden, up, scale, mask.probability, mask.seed, mask.site);
+      handle<decltype(gate_hidden_backward_kernel<gate_hidden_backward>)>("jointtuner::_gate_hidden_backward");
+  op.call(step.gradient, step.hidden, step.logits, step.gate, step.scale);
 }
 
-void low_rank_backward(const Tensor& grad_y, const Tensor& hidden, const Tensor& up, const Tensor& grad_hidden,
-                       const Tensor& grad_up, double scale, const DropoutMask& mask) {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("jointtuner::_low_rank_backward", "")
-                             .typed<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
-                                         double, double, int64_t, int64_t)>();
-  op.call(grad_y, hidden, up, grad_hidden, grad_up, scale, mask.probability, mask.seed, mask.site);
+void low_rank_update(const LowRankUpdate& step) {
+  static const auto op = handle<decltype(low_rank_update_kernel<low_rank_update>)>("jointtuner::_low_rank_update");
+  op.call(step.y, step.hidden, step.up, step.scale, step.mask.probability, step.mask.seed, step.mask.site);
+}
+
+void low_rank_backward(const LowRankBackward& step) {
+  static const auto op =
+      handle<decltype(low_rank_backward_kernel<low_rank_backward>)>("jointtuner::_low_rank_backward");
+  op.call(step.grad_y, step.hidden, step.up, step.grad_hidden, step.grad_up, step.scale, step.mask.probability,
+          step.mask.seed, step.mask.site);
 }
 
 }  // namespace jointtuner::kernels::parts

@@ -1,17 +1,16 @@
 #include "jointtuner/kernels/guided_step.h"
 
 #include <ATen/core/LegacyTypeDispatch.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <fmt/format.h>
 #include <torch/library.h>
 
+#include <algorithm>
 #include <cmath>
-#include <tuple>
 
 #include "guided_step_arguments.h"
+#include "handle.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/shape.h"
-#include "jointtuner/kernels/reference.h"
 
 namespace jointtuner::kernels {
 namespace {
@@ -42,60 +41,42 @@ void check(const Tensor& latents, const GuidedPrediction& prediction, const Step
     check_like(*prediction.unconditional, latents, "the unconditional prediction");
   else if (prediction.guidance_scale != 1)
     fail(fmt::format("guidance scale {} needs an unconditional prediction", prediction.guidance_scale));
-  for (const double number : {prediction.guidance_scale, c.x0_from_latents, c.x0_from_prediction, c.from_latents,
-                              c.from_prediction, c.from_x0, c.from_previous_x0, c.from_noise}) {
-    if (!std::isfinite(number)) fail("expected finite coefficients");
-  }
+  const auto numbers = coefficient_list(c);
+  if (!std::isfinite(prediction.guidance_scale) ||
+      !std::all_of(numbers.begin(), numbers.end(), [](double number) { return std::isfinite(number); }))
+    fail("expected finite coefficients and guidance scale");
   if (c.x0_clip && !(*c.x0_clip > 0)) fail(fmt::format("expected a clip above 0, found {}", *c.x0_clip));
   check_term(previous_x0, c.from_previous_x0, latents, "previous_x0");
   check_term(noise, c.from_noise, latents, "noise");
 }
 
 /// Sampling asks for no gradients; whoever does gets them from the composition.
-std::tuple<Tensor, Tensor> with_autograd(const Tensor& latents, const Tensor& conditional,
-                                         const MaybeTensor& unconditional, double guidance_scale,
-                                         double x0_from_latents, double x0_from_prediction,
-                                         std::optional<double> x0_clip, double from_latents, double from_prediction,
-                                         double from_x0, const MaybeTensor& previous_x0, double from_previous_x0,
-                                         const MaybeTensor& noise, double from_noise) {
-  const StepCoefficients c{x0_from_latents, x0_from_prediction, x0_clip,   from_latents, from_prediction,
-                           from_x0,         from_previous_x0,   from_noise};
-  const GuidedPrediction prediction{conditional, unconditional, guidance_scale};
-  check(latents, prediction, c, previous_x0, noise);
+StepResult with_autograd(const Tensor& latents, const GuidedPrediction& prediction,
+                         const StepCoefficients& coefficients, const MaybeTensor& previous_x0,
+                         const MaybeTensor& noise) {
+  check(latents, prediction, coefficients, previous_x0, noise);
   const auto wants = [](const MaybeTensor& tensor) { return tensor && tensor->requires_grad(); };
-  if (at::GradMode::is_enabled() &&
-      (wants(latents) || wants(conditional) || wants(unconditional) || wants(previous_x0) || wants(noise))) {
-    const StepResult result = reference::guided_step(latents, prediction, c, previous_x0, noise);
-    return {result.next, result.x0};
-  }
+  if (at::GradMode::is_enabled() && (wants(latents) || wants(prediction.conditional) ||
+                                     wants(prediction.unconditional) || wants(previous_x0) || wants(noise)))
+    return reference::guided_step(latents, prediction, coefficients, previous_x0, noise);
   at::AutoDispatchBelowADInplaceOrView below_autograd;
-  return call_guided_step(latents, prediction, c, previous_x0, noise);
+  return guided_step(latents, prediction, coefficients, previous_x0, noise);
 }
 
 }  // namespace
 
-std::tuple<Tensor, Tensor> call_guided_step(const Tensor& latents, const GuidedPrediction& p, const StepCoefficients& c,
-                                            const MaybeTensor& previous_x0, const MaybeTensor& noise) {
-  static const auto op =
-      c10::Dispatcher::singleton().findSchemaOrThrow("jointtuner::guided_step", "").typed<decltype(with_autograd)>();
-  return op.call(latents, p.conditional, p.unconditional, p.guidance_scale, c.x0_from_latents, c.x0_from_prediction,
-                 c.x0_clip, c.from_latents, c.from_prediction, c.from_x0, previous_x0, c.from_previous_x0, noise,
-                 c.from_noise);
-}
-
 TORCH_LIBRARY_FRAGMENT(jointtuner, m) {
   m.def(
-      "guided_step(Tensor latents, Tensor conditional, Tensor? unconditional, float guidance_scale, float "
-      "x0_from_latents, "
-      "float x0_from_prediction, float? x0_clip, float from_latents, float from_prediction, float from_x0, Tensor? "
-      "previous_x0, "
-      "float from_previous_x0, Tensor? noise, float from_noise) -> (Tensor next, Tensor x0)");
+      "guided_step(Tensor latents, Tensor conditional, Tensor? unconditional, float guidance_scale, "
+      "float[] coefficients, float? x0_clip, Tensor? previous_x0, Tensor? noise) -> (Tensor next, Tensor x0)");
 }
-TORCH_LIBRARY_IMPL(jointtuner, Autograd, m) { m.impl("guided_step", with_autograd); }
+TORCH_LIBRARY_IMPL(jointtuner, Autograd, m) { m.impl("guided_step", guided_step_kernel<with_autograd>); }
 
 StepResult guided_step(const Tensor& latents, const GuidedPrediction& prediction, const StepCoefficients& coefficients,
                        const std::optional<Tensor>& previous_x0, const std::optional<Tensor>& noise) {
-  auto [next, x0] = call_guided_step(latents, prediction, coefficients, previous_x0, noise);
+  static const auto op = handle<decltype(guided_step_kernel<with_autograd>)>("jointtuner::guided_step");
+  auto [next, x0] = op.call(latents, prediction.conditional, prediction.unconditional, prediction.guidance_scale,
+                            coefficient_list(coefficients), coefficients.x0_clip, previous_x0, noise);
   return {next, x0};
 }
 

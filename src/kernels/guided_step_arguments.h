@@ -1,32 +1,37 @@
-// The operator's flat argument list, gathered into the structs of guided_step.h in one place.
+// The operator's flat argument list and guided_step.h's structs, each made of the other in one place.
 #pragma once
+#include <fmt/format.h>
+
+#include <array>
 #include <optional>
 #include <tuple>
 
+#include "jointtuner/base/error.h"
 #include "jointtuner/kernels/guided_step.h"
 
 namespace jointtuner::kernels {
 
-/// jointtuner::guided_step through the dispatcher.
-std::tuple<Tensor, Tensor> call_guided_step(const Tensor& latents, const GuidedPrediction& prediction,
-                                            const StepCoefficients& coefficients,
-                                            const std::optional<Tensor>& previous_x0,
-                                            const std::optional<Tensor>& noise);
+/// The operator's `coefficients`: all but the clip, in StepCoefficients' order.
+inline std::array<double, 7> coefficient_list(const StepCoefficients& c) {
+  return {c.x0_from_latents, c.x0_from_prediction, c.from_latents, c.from_prediction,
+          c.from_x0,         c.from_previous_x0,   c.from_noise};
+}
 
-/// A kernel with the operator's signature that calls `step` with the structs.
-template <StepResult (*step)(const Tensor&, const GuidedPrediction&, const StepCoefficients&,
-                             const std::optional<Tensor>&, const std::optional<Tensor>&)>
+inline StepCoefficients step_coefficients(at::ArrayRef<double> list, std::optional<double> x0_clip) {
+  if (list.size() != 7)
+    throw Error(fmt::format("guided_step: expected the 7 coefficients of a step, found {}", list.size()));
+  return {list[0], list[1], x0_clip, list[2], list[3], list[4], list[5], list[6]};
+}
+
+/// A kernel with the operator's signature that calls `run` in place of it.
+template <decltype(guided_step) run>
 std::tuple<Tensor, Tensor> guided_step_kernel(const Tensor& latents, const Tensor& conditional,
                                               const std::optional<Tensor>& unconditional, double guidance_scale,
-                                              double x0_from_latents, double x0_from_prediction,
-                                              std::optional<double> x0_clip, double from_latents,
-                                              double from_prediction, double from_x0,
-                                              const std::optional<Tensor>& previous_x0, double from_previous_x0,
-                                              const std::optional<Tensor>& noise, double from_noise) {
-  const StepCoefficients coefficients{x0_from_latents, x0_from_prediction, x0_clip,   from_latents, from_prediction,
-                                      from_x0,         from_previous_x0,   from_noise};
-  const StepResult result =
-      step(latents, {conditional, unconditional, guidance_scale}, coefficients, previous_x0, noise);
+                                              at::ArrayRef<double> coefficients, std::optional<double> x0_clip,
+                                              const std::optional<Tensor>& previous_x0,
+                                              const std::optional<Tensor>& noise) {
+  const StepResult result = run(latents, {conditional, unconditional, guidance_scale},
+                                step_coefficients(coefficients, x0_clip), previous_x0, noise);
   return {result.next, result.x0};
 }
 

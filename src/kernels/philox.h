@@ -1,4 +1,4 @@
-// Philox4x32-10 as inline arithmetic: the same lines serve the scalar function, the vector loops and device code.
+// Philox4x32-10 as inline arithmetic: the same lines serve the CPU's blocks, device code and tests.
 #pragma once
 #include <cstdint>
 
@@ -27,6 +27,21 @@ JOINTTUNER_HOST_DEVICE inline __attribute__((always_inline)) void round(uint32_t
   c3 = static_cast<uint32_t>(product0);
   c0 = next0;
   c2 = next2;
+}
+
+/// The four words of the counter c0..c3 and the key k0, k1.
+JOINTTUNER_HOST_DEVICE inline __attribute__((always_inline)) void draw(uint32_t c0, uint32_t c1, uint32_t c2,
+                                                                       uint32_t c3, uint32_t k0, uint32_t k1,
+                                                                       uint32_t words[4]) {
+#ifdef __CUDACC__
+#pragma unroll
+#endif
+  for (int i = 0; i < kRounds; ++i) {
+    round(c0, c1, c2, c3, k0, k1);
+    k0 += kWeyl0;
+    k1 += kWeyl1;
+  }
+  words[0] = c0, words[1] = c1, words[2] = c2, words[3] = c3;
 }
 
 }  // namespace jointtuner::kernels::philox

@@ -2,11 +2,11 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/LegacyTypeDispatch.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <fmt/format.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include "handle.h"
 #include "jointtuner/base/error.h"
 #include "jointtuner/base/shape.h"
 
@@ -16,8 +16,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 using MaybeTensor = std::optional<Tensor>;
-using Signature = Tensor(const Tensor&, const Tensor&, const MaybeTensor&, double, bool);
-using BackwardSignature = Tensor(const Tensor&, const Tensor&, const Tensor&, const MaybeTensor&, double);
 
 [[noreturn]] void fail(const std::string& text) { throw Error("shifted_mse: " + text); }
 
@@ -32,23 +30,24 @@ void check(const Tensor& prediction, const Tensor& target, const MaybeTensor& sh
                 "shifted_mse: prediction shift");
 }
 
+Tensor call(const Tensor& prediction, const Tensor& target, const MaybeTensor& shift, double strength, bool per_item) {
+  static const auto op = handle<decltype(call)>("jointtuner::shifted_mse");
+  return op.call(prediction, target, shift, strength, per_item);
+}
+
 class ShiftedMse : public torch::autograd::Function<ShiftedMse> {
  public:
   static Tensor forward(AutogradContext* context, const Tensor& prediction, const Tensor& target,
                         const MaybeTensor& shift, double strength, bool per_item) {
-    static const auto op =
-        c10::Dispatcher::singleton().findSchemaOrThrow("jointtuner::shifted_mse", "").typed<Signature>();
     context->saved_data["strength"] = strength;
     context->save_for_backward({prediction, target, shift.value_or(Tensor())});
     at::AutoDispatchBelowADInplaceOrView below_autograd;
-    return op.call(prediction, target, shift, strength, per_item);
+    return call(prediction, target, shift, strength, per_item);
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grad_outputs) {
     if (at::GradMode::is_enabled()) fail("differentiable once only: call backward without create_graph");
-    static const auto op = c10::Dispatcher::singleton()
-                               .findSchemaOrThrow("jointtuner::_shifted_mse_backward", "")
-                               .typed<BackwardSignature>();
+    static const auto op = handle<decltype(reference::shifted_mse_backward)>("jointtuner::_shifted_mse_backward");
     const auto saved = context->get_saved_variables();
     const MaybeTensor shift = saved[2].defined() ? MaybeTensor(saved[2]) : std::nullopt;
     at::AutoDispatchBelowADInplaceOrView below_autograd;
@@ -59,15 +58,13 @@ class ShiftedMse : public torch::autograd::Function<ShiftedMse> {
 
 Tensor with_autograd(const Tensor& prediction, const Tensor& target, const MaybeTensor& shift, double strength,
                      bool per_item) {
-  static const auto op =
-      c10::Dispatcher::singleton().findSchemaOrThrow("jointtuner::shifted_mse", "").typed<Signature>();
   check(prediction, target, shift);
   if (target.requires_grad() || (shift && shift->requires_grad()))
     fail("differentiable in prediction only, but target or shift asks for a gradient: detach it");
   if (at::GradMode::is_enabled() && prediction.requires_grad())
     return ShiftedMse::apply(prediction, target, shift, strength, per_item);
   at::AutoDispatchBelowADInplaceOrView below_autograd;
-  return op.call(prediction, target, shift, strength, per_item);
+  return call(prediction, target, shift, strength, per_item);
 }
 
 }  // namespace
@@ -76,16 +73,14 @@ TORCH_LIBRARY_FRAGMENT(jointtuner, m) {
   m.def("shifted_mse(Tensor prediction, Tensor target, Tensor? shift, float strength, bool per_item=False) -> Tensor");
   // grad_loss [] or [B]; returns grad_loss * 2 (prediction + strength * shift - target) / count, like prediction.
   m.def(
-      "_shifted_mse_backward(Tensor grad_loss, Tensor prediction, Tensor target, Tensor? shift, float strength) -> "
-      "Tensor");
+      "_shifted_mse_backward(Tensor grad_loss, Tensor prediction, Tensor target, Tensor? shift, float strength) "
+      "-> Tensor");
 }
 TORCH_LIBRARY_IMPL(jointtuner, Autograd, m) { m.impl("shifted_mse", with_autograd); }
 
 Tensor shifted_mse(const Tensor& prediction, const Tensor& target, const std::optional<Tensor>& shift, double strength,
                    LossReduction reduction) {
-  static const auto op =
-      c10::Dispatcher::singleton().findSchemaOrThrow("jointtuner::shifted_mse", "").typed<Signature>();
-  return op.call(prediction, target, shift, strength, reduction == LossReduction::per_item);
+  return call(prediction, target, shift, strength, reduction == LossReduction::per_item);
 }
 
 }  // namespace jointtuner::kernels

@@ -1,11 +1,14 @@
 // `jointtuner doctor`: the table, and that what is wrong is found.
 #include <ATen/TensorOperators.h>
+#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/linear.h>
 #include <torch/library.h>
 
 #include <cmath>
 #include <limits>
+#include <map>
+#include <set>
 
 #include "cli/command_line.h"
 #include "jointtuner/base/gpus.h"
@@ -76,8 +79,18 @@ TEST(Doctor, EveryKernelIsThereInEveryDtypeWithErrorAndSpeed) {
     EXPECT_LE(row["error"].get<double>(), row["limit"].get<double>()) << row;
     EXPECT_GT(row["gb_per_s"].get<double>(), 0) << row;
   }
-  EXPECT_EQ(seen.size(), 11U);
+  EXPECT_EQ(seen.size(), kernel_cases().size() + 1);
   for (const auto& [name, dtypes] : seen) EXPECT_EQ(dtypes, 3) << name;
+}
+
+TEST(Doctor, EveryOperatorHasACase) {
+  std::set<std::string> operators, compared;
+  for (const c10::OperatorName& name : c10::Dispatcher::singleton().getAllOpNames())
+    if (name.name.rfind("jointtuner::", 0) == 0) operators.insert(name.name.substr(12));
+  std::erase_if(operators, [](const std::string& name) { return name[0] == '_'; });  // steps of operators
+  for (const KernelCase& kernel : kernel_cases())
+    compared.insert(kernel.name.substr(0, kernel.name.find_first_of(", ")));
+  EXPECT_EQ(compared, operators);
 }
 
 TEST(Doctor, WhatWasLeftOutSaysWhy) {
@@ -166,10 +179,9 @@ TEST(Doctor, AKernelThatDoesNotRepeatItselfIsFound) {
 TEST(Doctor, TrainingThatGoesWrongIsFound) {
   EXPECT_EQ(training_row({}, at::kCPU, at::kFloat, true).verdict, Verdict::ok);
   TrainingOps no_dropout;
-  no_dropout.linear = [](const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias, const Tensor& down,
-                         const Tensor& up, const std::optional<Tensor>& gate, double scale, int64_t groups, double,
-                         int64_t seed, int64_t site) {
-    return kernels::glora_linear(x, weight, bias, down, up, gate, scale, groups, 0, seed, site);
+  no_dropout.linear = [](const Tensor& x, const kernels::FrozenLinear& frozen, const kernels::GloraAdapter& adapter,
+                         const kernels::GloraOptions& how) {
+    return kernels::glora_linear(x, frozen, adapter, {.scale = how.scale, .groups = how.groups});
   };
   EXPECT_EQ(training_row(no_dropout, at::kCPU, at::kFloat, true).verdict, Verdict::wrong);
   TrainingOps other_sign;

@@ -10,12 +10,11 @@
 
 #include "jointtuner/base/error.h"
 #include "jointtuner/kernels/gated_update.h"
+#include "philox_words.h"
 #include "src/kernels/cpu/philox_block.h"
 
 namespace jointtuner::kernels {
 namespace {
-
-using Words = std::array<uint32_t, 4>;
 
 /// The known-answer tests of Random123 1.14.0, file kat_vectors, "philox4x32 10".
 TEST(Philox, KnownAnswers) {
@@ -44,7 +43,7 @@ TEST(Philox, BlocksEqualSingleDraws) {
 
 TEST(DropoutMask, FollowsItsDefinition) {
   const DropoutMask mask{0.3, 0x7654321fedcba98, 17};
-  const Tensor factors = dropout_factors(at::zeros({5, 7}), mask);
+  const Tensor factors = reference::dropout_factors(at::zeros({5, 7}), mask);
   const uint64_t threshold = dropout_threshold(0.3);
   EXPECT_EQ(threshold, 1288490189U);  // 0.3 * 2^32 = 1288490188.8
   for (int64_t e = 0; e < 35; ++e) {
@@ -59,12 +58,12 @@ TEST(DropoutMask, FusedEqualsComposedForAnyOffsetAndLength) {
     const DropoutMask mask{0.1, 99, 3};
     Tensor y = at::zeros({count});
     gated_update(y, at::zeros({count}) + 1, std::nullopt, 1, mask);
-    EXPECT_TRUE(y.equal(dropout_factors(y, mask))) << count;
+    EXPECT_TRUE(y.equal(reference::dropout_factors(y, mask))) << count;
   }
 }
 
 TEST(DropoutMask, DropsTheAskedShareAndKeepsTheMean) {
-  const Tensor factors = dropout_factors(at::empty({1000000}), {0.1, 5, 0});
+  const Tensor factors = reference::dropout_factors(at::empty({1000000}), {0.1, 5, 0});
   const double dropped = factors.eq(0).to(at::kDouble).mean().item<double>();
   EXPECT_NEAR(dropped, 0.1, 0.0015);  // 5 standard deviations: 5 sqrt(0.1 * 0.9 / 1e6)
   EXPECT_NEAR(factors.to(at::kDouble).mean().item<double>(), 1, 0.0017);
@@ -72,11 +71,12 @@ TEST(DropoutMask, DropsTheAskedShareAndKeepsTheMean) {
 
 TEST(DropoutMask, SitesAndSeedsDiffer) {
   const Tensor like = at::empty({1000});
-  const Tensor base = dropout_factors(like, {0.5, 1, 0});
-  EXPECT_TRUE(base.equal(dropout_factors(like, {0.5, 1, 0})));
-  EXPECT_FALSE(base.equal(dropout_factors(like, {0.5, 1, 1})));
-  EXPECT_FALSE(base.equal(dropout_factors(like, {0.5, 2, 0})));
-  EXPECT_FALSE(base.equal(dropout_factors(like, {0.5, int64_t{1} << 32 | 1, 0})));  // the key's high word counts
+  const Tensor base = reference::dropout_factors(like, {0.5, 1, 0});
+  EXPECT_TRUE(base.equal(reference::dropout_factors(like, {0.5, 1, 0})));
+  EXPECT_FALSE(base.equal(reference::dropout_factors(like, {0.5, 1, 1})));
+  EXPECT_FALSE(base.equal(reference::dropout_factors(like, {0.5, 2, 0})));
+  EXPECT_FALSE(
+      base.equal(reference::dropout_factors(like, {0.5, int64_t{1} << 32 | 1, 0})));  // the key's high word counts
 }
 
 TEST(DropoutMask, RefusesWhatIsNoProbability) {

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "jointtuner/kernels/glora_linear.h"
-#include "jointtuner/kernels/reference.h"
 #include "oracles.h"
 
 namespace jointtuner::kernels {
@@ -27,10 +26,9 @@ struct Layer {
         bias(wave({out}, 0.5, 1, dtype)),
         gate(wave({1, x_shape.back()}, 0.6, 0.5, dtype)) {}
 
-  Tensor fused() const { return glora_linear(x, weight, bias, down, up, gate, scale, groups, dropout, seed, site); }
-  Tensor composed() const {
-    return reference::glora_linear(x, weight, bias, down, up, gate, scale, groups, dropout, seed, site);
-  }
+  GloraOptions how() const { return {scale, groups, {dropout, seed, site}}; }
+  Tensor fused() const { return glora_linear(x, {weight, bias}, {down, up, gate}, how()); }
+  Tensor composed() const { return reference::glora_linear(x, {weight, bias}, {down, up, gate}, how()); }
   void widen_adapter() {
     down = down.to(at::kFloat);
     up = up.to(at::kFloat);

@@ -2,7 +2,6 @@
 #include "jointtuner/kernels/glora_linear.h"
 
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -15,19 +14,16 @@
 namespace jointtuner::kernels {
 namespace {
 
-Tensor numbers(std::initializer_list<double> values, at::IntArrayRef shape) {
-  return at::tensor(at::ArrayRef<double>(values.begin(), values.size()), at::kDouble).view(shape);
-}
-
 TEST(GloraLinear, HandWorkedExample) {
   // K = 2, M = 1, R = 1, two tokens. x D^T = 3 and 7, times U = 2 gives 6 and 14. G = (0, 0) gives g = 1/2. scale 0.5.
   // Frozen: x W^T + b = 1*10 + 2*1 + 100 = 112 and 3*10 + 4*1 + 100 = 134. Sum: 112 + 0.25 * 6 = 113.5 and 134 + 0.25 *
   // 14 = 137.5.
-  const Tensor x = numbers({1, 2, 3, 4}, {1, 2, 2}), weight = numbers({10, 1}, {1, 2}), bias = numbers({100}, {1});
+  const Tensor x = numbers({1, 2, 3, 4}, {1, 2, 2});
+  const FrozenLinear frozen{numbers({10, 1}, {1, 2}), numbers({100}, {1})};
   const Tensor down = numbers({1, 1}, {1, 2}), up = numbers({2}, {1, 1}), gate = numbers({0, 0}, {1, 2});
-  const Tensor y = glora_linear(x, weight, bias, down, up, gate, 0.5, 1, 0, 0, 0);
+  const Tensor y = glora_linear(x, frozen, {down, up, gate}, {.scale = 0.5});
   EXPECT_TRUE(y.equal(numbers({113.5, 137.5}, {1, 2, 1})));
-  const Tensor plain = glora_linear(x, weight, bias, down, up, std::nullopt, 0.5, 1, 0, 0, 0);
+  const Tensor plain = glora_linear(x, frozen, {down, up, std::nullopt}, {.scale = 0.5});
   EXPECT_TRUE(plain.equal(numbers({115, 141}, {1, 2, 1})));
 }
 
@@ -35,11 +31,11 @@ TEST(GloraLinear, GatePoolsEachGroupByItself) {
   // x G^T = ln 3 for the first sample (sigmoid 3/4) and -ln 3 for the second (1/4); frozen part 0, update 1 everywhere.
   const double log3 = std::log(3.0);
   const Tensor x = numbers({1, log3, 1, log3, 1, -log3, 1, -log3}, {2, 2, 2});
-  const Tensor weight = at::zeros({1, 2}, at::kDouble), down = numbers({1, 0}, {1, 2}), up = numbers({1}, {1, 1});
-  const Tensor gate = numbers({0, 1}, {1, 2});
-  const Tensor by_sample = glora_linear(x, weight, std::nullopt, down, up, gate, 1, 2, 0, 0, 0);
+  const FrozenLinear frozen{at::zeros({1, 2}, at::kDouble), std::nullopt};
+  const GloraAdapter adapter{numbers({1, 0}, {1, 2}), numbers({1}, {1, 1}), numbers({0, 1}, {1, 2})};
+  const Tensor by_sample = glora_linear(x, frozen, adapter, {.groups = 2});
   EXPECT_LT(largest(by_sample - numbers({0.75, 0.75, 0.25, 0.25}, {2, 2, 1})), 1e-15);
-  const Tensor by_batch = glora_linear(x, weight, std::nullopt, down, up, gate, 1, 1, 0, 0, 0);
+  const Tensor by_batch = glora_linear(x, frozen, adapter, {.groups = 1});
   EXPECT_LT(largest(by_batch - 0.5), 1e-15);
 }
 
@@ -174,19 +170,19 @@ TEST(GloraLinear, StepsOfTheCpuEqualTheirComposition) {
     EXPECT_LT(relative_difference(gate, composed::gate_hidden(same_hidden, logits, groups)), tolerance);
     EXPECT_LT(relative_difference(hidden, same_hidden), tolerance);
     const Tensor gradient = wave({tokens, rank + 1}, 0.6, 1, dtype).add(0.2), same_gradient = gradient.clone();
-    parts::gate_hidden_backward(gradient, hidden, logits, gate, 0.7);
-    composed::gate_hidden_backward(same_gradient, hidden, logits, gate, 0.7);
+    parts::gate_hidden_backward({gradient, hidden, logits, gate, 0.7});
+    composed::gate_hidden_backward({same_gradient, hidden, logits, gate, 0.7});
     EXPECT_LT(relative_difference(gradient.narrow(1, 0, rank), same_gradient.narrow(1, 0, rank)), tolerance);
     EXPECT_LT(relative_difference(gradient.select(1, rank), same_gradient.select(1, rank)), tolerance);
     for (const double dropout : {0.0, 0.1}) {
       const DropoutMask mask{dropout, 9, 4};
       const Tensor y = wave({tokens, columns}, 0.7, 1, dtype), same_y = y.clone();
-      parts::low_rank_update(y, hidden, up, 0.7, mask);
-      composed::low_rank_update(same_y, hidden, up, 0.7, mask);
+      parts::low_rank_update({y, hidden, up, 0.7, mask});
+      composed::low_rank_update({same_y, hidden, up, 0.7, mask});
       EXPECT_LT(relative_difference(y, same_y), tolerance);
       const Tensor grad_up = at::empty_like(up), same_grad_up = at::empty_like(up);
-      parts::low_rank_backward(y, hidden, up, gradient.narrow(1, 0, rank), grad_up, 0.7, mask);
-      composed::low_rank_backward(y, hidden, up, same_gradient.narrow(1, 0, rank), same_grad_up, 0.7, mask);
+      parts::low_rank_backward({y, hidden, up, gradient.narrow(1, 0, rank), grad_up, 0.7, mask});
+      composed::low_rank_backward({y, hidden, up, same_gradient.narrow(1, 0, rank), same_grad_up, 0.7, mask});
       EXPECT_LT(relative_difference(gradient.narrow(1, 0, rank), same_gradient.narrow(1, 0, rank)), tolerance);
       EXPECT_LT(relative_difference(grad_up, same_grad_up), tolerance);
     }

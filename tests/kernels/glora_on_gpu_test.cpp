@@ -1,9 +1,8 @@
-// glora_linear with its gradients on a card, against the CPU's. Skipped where there is none: there the kernels
-// themselves are tested by tests/kernels_cuda.
+// glora_linear with its gradients on a GPU, against the CPU's.
 #include <fmt/format.h>
 
-#include "jointtuner/base/device.h"
 #include "jointtuner/kernels/glora_linear.h"
+#include "on_gpu.h"
 #include "oracles.h"
 
 namespace jointtuner::kernels {
@@ -17,8 +16,9 @@ std::vector<Tensor> run(const c10::Device& device, at::ScalarType type, bool gat
                              leaf(wave({130, 9}, 0.4, 0.3, adapter).to(device))};
   std::optional<Tensor> gate;
   if (gated) leaves.push_back(*(gate = leaf(wave({1, 48}, 0.6, 0.5, adapter).to(device))));
-  const Tensor weight = wave({130, 48}, 0.2, 0.3, type).to(device), bias = wave({130}, 0.5, 1, type).to(device);
-  const Tensor y = glora_linear(leaves[0], weight, bias, leaves[1], leaves[2], gate, 0.7, 2, dropout, 0x123456789ab, 5);
+  const FrozenLinear frozen{wave({130, 48}, 0.2, 0.3, type).to(device), wave({130}, 0.5, 1, type).to(device)};
+  const Tensor y = glora_linear(leaves[0], frozen, {leaves[1], leaves[2], gate},
+                                {.scale = 0.7, .groups = 2, .dropout = {dropout, 0x123456789ab, 5}});
   const Tensor weights = wave(y.sizes(), 0.3).add(1).to(device);
   std::vector<Tensor> results = gradients(y.to(at::kDouble).mul(weights).sum(), leaves);
   results.push_back(y.detach());
@@ -27,8 +27,7 @@ std::vector<Tensor> run(const c10::Device& device, at::ScalarType type, bool gat
 }
 
 /// 16 roundings of the type, since both sides round.
-TEST(GloraLinearOnGpu, EqualsTheCpu) {
-  if (parse_device("auto").is_cpu()) GTEST_SKIP() << "no CUDA device is usable here";
+TEST_F(OnGpu, GloraLinearWithItsGradients) {
   for (const auto& [type, tolerance] :
        {std::pair{at::kDouble, 1e-12}, {at::kFloat, 1e-5}, {at::kHalf, 7.8e-3}, {at::kBFloat16, 6.2e-2}}) {
     for (const bool gated : {true, false}) {

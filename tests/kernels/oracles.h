@@ -2,19 +2,29 @@
 #pragma once
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/sin.h>
+#include <ATen/ops/tensor.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
 #include <functional>
+#include <initializer_list>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace jointtuner::kernels {
 
 using at::Tensor;
+
+/// In float64.
+inline Tensor numbers(std::initializer_list<double> values, at::IntArrayRef shape) {
+  return at::tensor(at::ArrayRef<double>(values.begin(), values.size()), at::kDouble).view(shape);
+}
 
 /// sin(1.7 i + phase) * amplitude, i the flat index: neither random nor special.
 inline Tensor wave(at::IntArrayRef sizes, double phase, double amplitude = 1, at::ScalarType dtype = at::kDouble) {
@@ -25,6 +35,10 @@ inline Tensor wave(at::IntArrayRef sizes, double phase, double amplitude = 1, at
 }
 
 inline double largest(const Tensor& tensor) { return tensor.abs().max().to(at::kDouble).item<double>(); }
+
+/// A dtype and how far a result may be from the expected one, relative to the largest: its last rounding.
+inline constexpr std::pair<at::ScalarType, double> kTypes[] = {
+    {at::kDouble, 1e-14}, {at::kFloat, 1e-6}, {at::kHalf, 1e-3}, {at::kBFloat16, 8e-3}};
 
 /// Largest difference relative to the largest value expected.
 inline double relative_difference(const Tensor& found, const Tensor& expected) {
@@ -72,6 +86,12 @@ inline void check_gradients(const std::function<Tensor(const std::vector<Tensor>
   }
   for (size_t k = 0; k < values.size(); ++k)
     EXPECT_LT(gradient_difference(found, expected, k), 1e-7) << what << ": gradient of input " << k;
+}
+
+/// The schema of the operator jointtuner::name, without that prefix.
+inline std::string schema_text(const std::string& name) {
+  const auto op = c10::Dispatcher::singleton().findSchemaOrThrow(("jointtuner::" + name).c_str(), "");
+  return fmt::format("{}", c10::toString(op.schema())).substr(std::string("jointtuner::").size());
 }
 
 /// A loss that weighs every output element differently, with no gradient lost to cancellation.

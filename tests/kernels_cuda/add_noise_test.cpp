@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 
 #include "device_memory.h"
-#include "jointtuner/kernels/reference.h"
+#include "jointtuner/kernels/add_noise.h"
 #include "support/expect_error.h"
 
 namespace jointtuner::kernels::cuda {

@@ -5,12 +5,15 @@
 #include <c10/core/ScalarType.h>
 #include <gtest/gtest.h>
 
+#include <optional>
+
 #include "kernels/oracles.h"
 #include "src/kernels/cuda/on_cpu/cuda_on_cpu.h"
 
 namespace jointtuner::kernels::cuda {
 
 using at::Tensor;
+using MaybeTensor = std::optional<Tensor>;
 
 template <class T>
 inline constexpr at::ScalarType kType = c10::CppTypeToScalarType<T>::value;

@@ -5,8 +5,8 @@
 #include <fmt/format.h>
 
 #include "device_memory.h"
-#include "jointtuner/kernels/reference.h"
-#include "src/kernels/cuda/pointwise_steps.h"
+#include "jointtuner/kernels/gated_update.h"
+#include "src/kernels/cuda/gated_update_steps.h"
 #include "src/kernels/cuda/tensor_arguments.h"
 
 namespace jointtuner::kernels::cuda {
@@ -53,7 +53,7 @@ TEST(CudaGatedUpdate, MaskIsTheDefinitionsBitForBit) {
     const DropoutMask mask = mask_of(dropout);
     Tensor y = at::zeros({1027}, at::kFloat);
     gated_update(y, at::ones({1027}, at::kFloat), std::nullopt, 1, mask, nullptr);
-    EXPECT_TRUE(y.equal(dropout_factors(y, mask))) << dropout;
+    EXPECT_TRUE(y.equal(reference::dropout_factors(y, mask))) << dropout;
   }
 }
 

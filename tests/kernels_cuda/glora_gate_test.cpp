@@ -98,8 +98,8 @@ TEST(CudaGateHidden, BackwardEqualsComposition) {
       const Tensor hidden = hidden_of<T>(c), logits = logits_of<T>(c), incoming = incoming_of(c);
       const Tensor gate = wave({c.groups}, 0.2, 0.3, at::kFloat).add_(0.5);
       const Tensor expected = incoming.to(at::kDouble);
-      composed::gate_hidden_backward(expected, hidden.to(at::kDouble), logits.to(at::kDouble), gate.to(at::kDouble),
-                                     0.7);
+      composed::gate_hidden_backward(
+          {expected, hidden.to(at::kDouble), logits.to(at::kDouble), gate.to(at::kDouble), 0.7});
       const Tensor first = gradient<T>(c, incoming, hidden, logits, gate, 0.7);
       const auto both = [&](int64_t start, int64_t columns, const char* what) {
         expect_close(first.narrow(1, start, columns), expected.narrow(1, start, columns), kSumTolerance,

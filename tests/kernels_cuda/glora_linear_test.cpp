@@ -5,7 +5,6 @@
 #include <torch/library.h>
 
 #include "device_memory.h"
-#include "jointtuner/kernels/reference.h"
 #include "src/kernels/cuda/glora_steps.h"
 
 namespace jointtuner::kernels::cuda {
@@ -14,27 +13,18 @@ namespace {
 Tensor gate_hidden_step(const Tensor& hidden, const Tensor& logits, int64_t groups) {
   return gate_hidden(hidden, logits, groups, nullptr);
 }
-void gate_hidden_backward_step(const Tensor& gradient, const Tensor& hidden, const Tensor& logits, const Tensor& gate,
-                               double scale) {
-  gate_hidden_backward(gradient, hidden, logits, gate, scale, nullptr);
-}
-void low_rank_update_step(const Tensor& y, const Tensor& hidden, const Tensor& up, double scale, double dropout,
-                          int64_t seed, int64_t site) {
-  low_rank_update(y, hidden, up, scale, {dropout, seed, site}, nullptr);
-}
-void low_rank_backward_step(const Tensor& grad_y, const Tensor& hidden, const Tensor& up, const Tensor& grad_hidden,
-                            const Tensor& grad_up, double scale, double dropout, int64_t seed, int64_t site) {
-  low_rank_backward(grad_y, hidden, up, grad_hidden, grad_up, scale, {dropout, seed, site}, nullptr);
-}
+void gate_hidden_backward_step(const parts::GateHiddenBackward& step) { gate_hidden_backward(step, nullptr); }
+void low_rank_update_step(const parts::LowRankUpdate& step) { low_rank_update(step, nullptr); }
+void low_rank_backward_step(const parts::LowRankBackward& step) { low_rank_backward(step, nullptr); }
 
 /// While it lives the CPU's steps are these; LibTorch warns once that it overrides.
 class OnKernels {
  public:
   OnKernels() : library_(torch::Library::IMPL, "jointtuner", c10::DispatchKey::CPU, __FILE__, __LINE__) {
     library_.impl("_gate_hidden", gate_hidden_step);
-    library_.impl("_gate_hidden_backward", gate_hidden_backward_step);
-    library_.impl("_low_rank_update", low_rank_update_step);
-    library_.impl("_low_rank_backward", low_rank_backward_step);
+    library_.impl("_gate_hidden_backward", parts::gate_hidden_backward_kernel<gate_hidden_backward_step>);
+    library_.impl("_low_rank_update", parts::low_rank_update_kernel<low_rank_update_step>);
+    library_.impl("_low_rank_backward", parts::low_rank_backward_kernel<low_rank_backward_step>);
   }
 
  private:
@@ -81,8 +71,8 @@ struct Result {
 Result run(Layer layer, bool fused) {
   const auto leaves = layer.require_gradients();
   const auto call = fused ? glora_linear : reference::glora_linear;
-  const Tensor y = call(layer.x, layer.weight, layer.bias, layer.down, layer.up, layer.gate, 0.7, layer.groups,
-                        layer.dropout, 0x123456789abcde, 5);
+  const Tensor y = call(layer.x, {layer.weight, layer.bias}, {layer.down, layer.up, layer.gate},
+                        {.scale = 0.7, .groups = layer.groups, .dropout = {layer.dropout, 0x123456789abcde, 5}});
   return {y.detach(), gradients(weighted_sum(y.to(at::kDouble)), leaves)};
 }
 

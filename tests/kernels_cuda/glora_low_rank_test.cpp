@@ -7,7 +7,7 @@
 #include <cmath>
 
 #include "device_memory.h"
-#include "jointtuner/kernels/reference.h"
+#include "kernels/philox_words.h"
 #include "src/kernels/cuda/device/dropout.h"
 #include "src/kernels/cuda/low_rank_backward.h"
 #include "src/kernels/cuda/low_rank_update.h"
@@ -83,7 +83,7 @@ TEST(CudaLowRankUpdate, EqualsComposition) {
       for (const double dropout : {0.0, 0.1}) {
         const Tensor y = wide_of<T>(c, 0.8), hidden = hidden_of<T>(c), up = up_of(c);
         const Tensor expected = y.to(at::kDouble);
-        composed::low_rank_update(expected, hidden.to(at::kDouble), up.to(at::kDouble), 0.7, mask_of(dropout));
+        composed::low_rank_update({expected, hidden.to(at::kDouble), up.to(at::kDouble), 0.7, mask_of(dropout)});
         const Tensor first = updated<T>(c, y, hidden, up, 0.7, mask_of(dropout));
         expect_close(first, expected, kTolerance<T>, c.text(dropout));
         for_each_order(
@@ -101,8 +101,8 @@ TEST(CudaLowRankBackward, EqualsComposition) {
         const Tensor grad_y = wide_of<T>(c, 0.8), hidden = hidden_of<T>(c), up = up_of(c);
         const Gradients expected{at::zeros({c.tokens, c.rank}, at::kDouble),
                                  at::zeros({c.columns, c.rank}, at::kDouble)};
-        composed::low_rank_backward(grad_y.to(at::kDouble), hidden.to(at::kDouble), up.to(at::kDouble), expected.hidden,
-                                    expected.up, 0.7, mask_of(dropout));
+        composed::low_rank_backward({grad_y.to(at::kDouble), hidden.to(at::kDouble), up.to(at::kDouble),
+                                     expected.hidden, expected.up, 0.7, mask_of(dropout)});
         const Gradients first = gradients_of<T>(c, grad_y, hidden, up, 0.7, mask_of(dropout));
         expect_close(first.hidden, expected.hidden, kSumTolerance, c.text(dropout) + ", hidden");
         expect_close(first.up, expected.up, kSumTolerance, c.text(dropout) + ", up");

@@ -6,8 +6,8 @@
 #include <limits>
 
 #include "device_memory.h"
-#include "jointtuner/kernels/reference.h"
-#include "src/kernels/cuda/pointwise_steps.h"
+#include "jointtuner/kernels/guided_step.h"
+#include "src/kernels/cuda/guided_step_steps.h"
 
 namespace jointtuner::kernels::cuda {
 namespace {

@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 
 #include "device_memory.h"
-#include "jointtuner/kernels/reference.h"
-#include "src/kernels/cuda/pointwise_steps.h"
+#include "jointtuner/kernels/shifted_mse.h"
+#include "src/kernels/cuda/shifted_mse_steps.h"
 
 namespace jointtuner::kernels::cuda {
 namespace {

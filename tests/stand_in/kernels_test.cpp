@@ -7,8 +7,10 @@
 #include <functional>
 
 #include "jointtuner/base/generator.h"
-#include "jointtuner/kernels/dropout_mask.h"
-#include "jointtuner/kernels/reference.h"
+#include "jointtuner/kernels/add_noise.h"
+#include "jointtuner/kernels/glora_linear.h"
+#include "jointtuner/kernels/guided_step.h"
+#include "jointtuner/kernels/shifted_mse.h"
 #include "support/stand_in_device.h"
 
 namespace jointtuner::kernels {
@@ -34,10 +36,10 @@ TEST(Compositions, GloraLinearWithItsGradients) {
       std::vector<Tensor> leaves = {draw({2, 3, 8}, "x"), draw({4, 8}, "down"), draw({5, 4}, "up"),
                                     draw({1, 8}, "gate")};
       for (Tensor& leaf : leaves) leaf = leaf.to(device).requires_grad_(true);
-      const Tensor weight = draw({5, 8}, "weight").to(device), bias = draw({5}, "bias").to(device);
+      const FrozenLinear frozen{draw({5, 8}, "weight").to(device), draw({5}, "bias").to(device)};
       testing::taken_traffic();
-      const Tensor y = reference::glora_linear(leaves[0], weight, bias, leaves[1], leaves[2], leaves[3], 0.7, 2,
-                                               dropout, 1234567, 3);
+      const Tensor y = reference::glora_linear(leaves[0], frozen, {leaves[1], leaves[2], leaves[3]},
+                                               {.scale = 0.7, .groups = 2, .dropout = {dropout, 1234567, 3}});
       y.square().sum().backward();
       EXPECT_TRUE(testing::taken_traffic().waits.empty());
       std::vector<Tensor> results = {y.detach()};
@@ -48,7 +50,8 @@ TEST(Compositions, GloraLinearWithItsGradients) {
 
 TEST(Compositions, DropoutMasks) {
   expect_the_cpus([](at::Device device) {
-    return std::vector<Tensor>{dropout_factors(at::empty({5, 13}, at::TensorOptions(device)), {0.25, 99, 7})};
+    return std::vector<Tensor>{
+        reference::dropout_factors(at::empty({5, 13}, at::TensorOptions(device)), {0.25, 99, 7})};
   });
 }
 

@@ -1,3 +1,4 @@
+// Noise added to latents, item by item at a timestep of its own, and the v target that belongs to it.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -9,14 +10,19 @@ using at::Tensor;
 ///
 ///   noisy = sqrt(a[t]) * latents + sqrt(1 - a[t]) * noise
 ///
-/// latents, noise [B, ...]  one floating dtype and shape; timestep [B] int64 in 0 .. T-1
-/// alphas_cumprod a [T]     float32 or float64, on latents' device; the square roots are taken in float32 (float64 for
-/// float64 latents) returns noisy, like latents. Differentiable through its composition.
+/// latents, noise    [B, ...]  one floating dtype and shape
+/// timestep t        [B]       int64, in 0 .. T-1
+/// alphas_cumprod a  [T]       float32 or float64
+/// returns noisy     [B, ...]  in latents' dtype
 ///
-/// Schemas: jointtuner::add_noise(Tensor latents, Tensor noise, Tensor timestep, Tensor alphas_cumprod) -> Tensor
-///          jointtuner::add_noise_with_velocity(Tensor latents, Tensor noise, Tensor timestep, Tensor alphas_cumprod)
-///            -> (Tensor noisy, Tensor velocity)
-/// Throws Error when shapes or dtypes do not fit or (on the CPU) a timestep is outside the table.
+/// All on one device. The square roots are taken in float32 (float64 for float64 latents). Differentiable in latents
+/// and noise, through the composition.
+///
+/// Schema:
+///   jointtuner::add_noise(Tensor latents, Tensor noise, Tensor timestep, Tensor alphas_cumprod) -> Tensor
+///
+/// Throws Error when shapes, dtypes or devices do not fit, or (on the CPU) a timestep is outside the table; a GPU's
+/// kernel stops with an assertion then.
 Tensor add_noise(const Tensor& latents, const Tensor& noise, const Tensor& timestep, const Tensor& alphas_cumprod);
 
 struct NoisyAndVelocity {
@@ -24,8 +30,22 @@ struct NoisyAndVelocity {
   Tensor velocity;
 };
 
-/// The same together with the v target (arXiv 2202.00512): velocity = sqrt(a[t]) * noise - sqrt(1 - a[t]) * latents.
+/// The same together with the v target (arXiv 2202.00512):
+///
+///   velocity = sqrt(a[t]) * noise - sqrt(1 - a[t]) * latents
+///
+/// Schema:
+///   jointtuner::add_noise_with_velocity(Tensor latents, Tensor noise, Tensor timestep, Tensor alphas_cumprod)
+///     -> (Tensor noisy, Tensor velocity)
 NoisyAndVelocity add_noise_with_velocity(const Tensor& latents, const Tensor& noise, const Tensor& timestep,
                                          const Tensor& alphas_cumprod);
 
+/// The definitions, composed of ATen's operators.
+namespace reference {
+
+Tensor add_noise(const Tensor& latents, const Tensor& noise, const Tensor& timestep, const Tensor& alphas_cumprod);
+NoisyAndVelocity add_noise_with_velocity(const Tensor& latents, const Tensor& noise, const Tensor& timestep,
+                                         const Tensor& alphas_cumprod);
+
+}  // namespace reference
 }  // namespace jointtuner::kernels

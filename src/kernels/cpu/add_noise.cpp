@@ -7,17 +7,17 @@
 
 #include <cmath>
 #include <tuple>
-#include <type_traits>
 
-#include "../glora_parts.h"
+#include "../accumulation.h"
 
 namespace jointtuner::kernels::cpu {
 namespace {
 
 /// velocity may be undefined.
-template <class T, class U>
+template <class T>
 void fill(const Tensor& latents, const Tensor& noise, const Tensor& timestep, const Tensor& alphas_cumprod,
           const Tensor& noisy, const Tensor& velocity) {
+  using U = accumulation_t<T>;
   const Tensor table = alphas_cumprod.to(accumulation_dtype(latents)).contiguous(), steps = timestep.contiguous();
   const int64_t per_item = latents.numel() / latents.size(0);
   const T *x = latents.const_data_ptr<T>(), *e = noise.const_data_ptr<T>();
@@ -38,8 +38,7 @@ void fill_any(const Tensor& latents, const Tensor& noise, const Tensor& timestep
               const Tensor& noisy, const Tensor& velocity) {
   if (latents.numel() == 0) return;
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, latents.scalar_type(), "add_noise", [&] {
-    using accumulated_t = std::conditional_t<std::is_same_v<scalar_t, double>, double, float>;
-    fill<scalar_t, accumulated_t>(latents.contiguous(), noise.contiguous(), timestep, alphas_cumprod, noisy, velocity);
+    fill<scalar_t>(latents.contiguous(), noise.contiguous(), timestep, alphas_cumprod, noisy, velocity);
   });
 }
 

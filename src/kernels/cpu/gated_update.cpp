@@ -5,9 +5,10 @@
 #include <torch/library.h>
 
 #include <algorithm>
-#include <type_traits>
 #include <vector>
 
+#include "../accumulation.h"
+#include "../gated_update_arguments.h"
 #include "dropout.h"
 
 namespace jointtuner::kernels::cpu {
@@ -16,9 +17,10 @@ namespace {
 constexpr int64_t kElementsPerTask = 32768;
 constexpr int64_t kRun = 4096;  // widened on the stack
 
-template <class T, class U>
+template <class T>
 void update_typed(const Tensor& y, const Tensor& update, const std::optional<Tensor>& gate, double scale,
                   const DropoutMask& mask) {
+  using U = accumulation_t<T>;
   T* y_data = y.mutable_data_ptr<T>();
   const T* u_data = update.const_data_ptr<T>();
   const U* g = gate ? gate->const_data_ptr<U>() : nullptr;
@@ -43,19 +45,17 @@ void update_typed(const Tensor& y, const Tensor& update, const std::optional<Ten
   });
 }
 
-Tensor& gated_update(Tensor& y, const Tensor& update, const std::optional<Tensor>& gate, double scale, double dropout,
-                     int64_t dropout_seed, int64_t site) {
+Tensor& gated_update(Tensor& y, const Tensor& update, const std::optional<Tensor>& gate, double scale,
+                     const DropoutMask& mask) {
   const Tensor contiguous_update = update.contiguous();
   const std::optional<Tensor> contiguous_gate = gate ? std::optional<Tensor>(gate->contiguous()) : std::nullopt;
-  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, y.scalar_type(), "gated_update", [&] {
-    using accumulated_t = std::conditional_t<std::is_same_v<scalar_t, double>, double, float>;
-    update_typed<scalar_t, accumulated_t>(y, contiguous_update, contiguous_gate, scale, {dropout, dropout_seed, site});
-  });
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, y.scalar_type(), "gated_update",
+                                  [&] { update_typed<scalar_t>(y, contiguous_update, contiguous_gate, scale, mask); });
   return y;
 }
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(jointtuner, CPU, m) { m.impl("gated_update", gated_update); }
+TORCH_LIBRARY_IMPL(jointtuner, CPU, m) { m.impl("gated_update", gated_update_kernel<gated_update>); }
 
 }  // namespace jointtuner::kernels::cpu

@@ -13,6 +13,7 @@
 #include <cmath>
 #include <vector>
 
+#include "../accumulation.h"
 #include "dropout.h"
 
 namespace jointtuner::kernels::cpu {
@@ -46,8 +47,9 @@ double token_sum(int64_t begin, int64_t end, const Value& value) {
 
 int64_t rows_per_task(int64_t columns) { return std::max<int64_t>(1, 32768 / std::max<int64_t>(1, columns)); }
 
-template <class T, class U>
+template <class T>
 Tensor gate_hidden_typed(const Tensor& hidden, const Tensor& logits, int64_t groups) {
+  using U = accumulation_t<T>;
   const int64_t tokens = logits.size(0) / groups, rank = hidden.size(1);
   const Tensor gate = at::empty({groups}, hidden.options().dtype(accumulation_dtype(hidden)));
   const T* logit = logits.const_data_ptr<T>();
@@ -67,13 +69,14 @@ Tensor gate_hidden_typed(const Tensor& hidden, const Tensor& logits, int64_t gro
   return gate;
 }
 
-template <class T, class U>
-void gate_hidden_backward_typed(const Tensor& gradient, const Tensor& hidden, const Tensor& logits, const Tensor& gate,
-                                double scale) {
-  const int64_t groups = gate.size(0), rank = hidden.size(1), tokens = hidden.size(0) / groups, stride = rank + 1;
-  const T *h = hidden.const_data_ptr<T>(), *logit = logits.const_data_ptr<T>();
-  const U* g = gate.const_data_ptr<U>();
-  U* p = gradient.mutable_data_ptr<U>();
+template <class T>
+void gate_hidden_backward_typed(const parts::GateHiddenBackward& step) {
+  using U = accumulation_t<T>;
+  const int64_t groups = step.gate.size(0), all_tokens = step.hidden.size(0), rank = step.hidden.size(1);
+  const int64_t tokens = all_tokens / groups, stride = rank + 1;
+  const T *h = step.hidden.const_data_ptr<T>(), *logit = step.logits.const_data_ptr<T>();
+  const U* g = step.gate.const_data_ptr<U>();
+  U* p = step.gradient.mutable_data_ptr<U>();
   std::vector<U> grad_logit(static_cast<size_t>(groups));  // dL/d gate spread over the group's tokens
   for (int64_t group = 0; group < groups; ++group) {
     const double sum = token_sum(group * tokens, (group + 1) * tokens, [&](int64_t token) {
@@ -82,13 +85,14 @@ void gate_hidden_backward_typed(const Tensor& gradient, const Tensor& hidden, co
       return product;
     });
     // A gate that underflowed to 0 has no slope either: s (1 - s) is 0 for each of its tokens.
-    const double share = g[group] == 0 ? 0 : sum * scale / static_cast<double>(g[group]) / static_cast<double>(tokens);
+    const double share =
+        g[group] == 0 ? 0 : sum * step.scale / static_cast<double>(g[group]) / static_cast<double>(tokens);
     grad_logit[static_cast<size_t>(group)] = static_cast<U>(share);
   }
-  at::parallel_for(0, hidden.size(0), rows_per_task(rank), [&](int64_t first, int64_t last) {
+  at::parallel_for(0, all_tokens, rows_per_task(rank), [&](int64_t first, int64_t last) {
     for (int64_t token = first; token < last; ++token) {
       const int64_t group = token / tokens;
-      const U factor = static_cast<U>(scale) * g[group], s = sigmoid(static_cast<U>(logit[token]));
+      const U factor = static_cast<U>(step.scale) * g[group], s = sigmoid(static_cast<U>(logit[token]));
       U* row = p + token * stride;
       for (int64_t r = 0; r < rank; ++r) row[r] *= factor;
       row[rank] = grad_logit[static_cast<size_t>(group)] * s * (1 - s);
@@ -126,21 +130,19 @@ std::vector<Tensor> buffers(int64_t tokens, int64_t columns, const at::TensorOpt
   return result;
 }
 
-void low_rank_update(const Tensor& y, const Tensor& hidden, const Tensor& up, double scale, double dropout,
-                     int64_t dropout_seed, int64_t site) {
-  const DropoutMask mask{dropout, dropout_seed, site};
-  if (dropout == 0) return composed::low_rank_update(y, hidden, up, scale, mask);
+void low_rank_update(const parts::LowRankUpdate& step) {
+  if (step.mask.probability == 0) return composed::low_rank_update(step);
+  const Tensor& y = step.y;
   const auto dtype = accumulation_dtype(y);
-  const Tensor up_transposed = up.to(dtype).t();
+  const Tensor up_transposed = step.up.to(dtype).t();
   const int64_t columns = y.size(1);
   const auto update = buffers(y.size(0), columns, y.options().dtype(dtype));
   for_each_block(y.size(0), columns, [&](int64_t share, int64_t start, int64_t length) {
     Tensor block = update[static_cast<size_t>(share)].narrow(0, 0, length);
-    at::mm_out(block, hidden.narrow(0, start, length).to(dtype), up_transposed);
+    at::mm_out(block, step.hidden.narrow(0, start, length).to(dtype), up_transposed);
     AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, y.scalar_type(), "low_rank_update", [&] {
-      using accumulated_t = std::conditional_t<std::is_same_v<scalar_t, double>, double, float>;
-      add_dropped(y.mutable_data_ptr<scalar_t>() + start * columns, block.const_data_ptr<accumulated_t>(),
-                  length * columns, start * columns, scale, mask);
+      add_dropped(y.mutable_data_ptr<scalar_t>() + start * columns, block.const_data_ptr<accumulation_t<scalar_t>>(),
+                  length * columns, start * columns, step.scale, step.mask);
     });
   });
 }
@@ -153,57 +155,49 @@ void fill_kept(const Tensor& block, const Tensor& grad_y, int64_t start, const D
     return;
   }
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, grad_y.scalar_type(), "low_rank_backward", [&] {
-    using accumulated_t = std::conditional_t<std::is_same_v<scalar_t, double>, double, float>;
-    drop(block.mutable_data_ptr<accumulated_t>(), grad_y.const_data_ptr<scalar_t>() + start * columns, length * columns,
-         start * columns, mask);
+    drop(block.mutable_data_ptr<accumulation_t<scalar_t>>(), grad_y.const_data_ptr<scalar_t>() + start * columns,
+         length * columns, start * columns, mask);
   });
 }
 
-void low_rank_backward(const Tensor& grad_y, const Tensor& hidden, const Tensor& up, const Tensor& grad_hidden,
-                       const Tensor& grad_up, double scale, double dropout, int64_t dropout_seed, int64_t site) {
-  const DropoutMask mask{dropout, dropout_seed, site};
-  const bool widened = grad_y.scalar_type() != grad_hidden.scalar_type();
-  if (dropout == 0 && !widened)
-    return composed::low_rank_backward(grad_y, hidden, up, grad_hidden, grad_up, scale, mask);
+void low_rank_backward(const parts::LowRankBackward& step) {
+  const Tensor &grad_y = step.grad_y, &grad_up = step.grad_up;
+  const bool widened = grad_y.scalar_type() != step.grad_hidden.scalar_type();
+  if (step.mask.probability == 0 && !widened) return composed::low_rank_backward(step);
   const auto dtype = accumulation_dtype(grad_y);
-  const Tensor wide_up = up.to(dtype);
+  const Tensor wide_up = step.up.to(dtype);
   const int64_t columns = grad_y.size(1);
   const auto kept = buffers(grad_y.size(0), columns, grad_up.options());
   std::vector<Tensor> sums(static_cast<size_t>(most_shares()));
   for (Tensor& sum : sums) sum = at::zeros(grad_up.sizes(), grad_up.options());
   for_each_block(grad_y.size(0), columns, [&](int64_t share, int64_t start, int64_t length) {
     const Tensor block = kept[static_cast<size_t>(share)].narrow(0, 0, length);
-    fill_kept(block, grad_y, start, mask);
-    Tensor out = grad_hidden.narrow(0, start, length);
+    fill_kept(block, grad_y, start, step.mask);
+    Tensor out = step.grad_hidden.narrow(0, start, length);
     at::mm_out(out, block, wide_up);
-    sums[static_cast<size_t>(share)].addmm_(block.t(), hidden.narrow(0, start, length).to(dtype), 1, scale);
+    sums[static_cast<size_t>(share)].addmm_(block.t(), step.hidden.narrow(0, start, length).to(dtype), 1, step.scale);
   });
   grad_up.copy_(sums[0]);
   for (size_t share = 1; share < sums.size(); ++share) grad_up.add_(sums[share]);
 }
 
 Tensor gate_hidden(const Tensor& hidden, const Tensor& logits, int64_t groups) {
-  return AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, hidden.scalar_type(), "gate_hidden", [&] {
-    using accumulated_t = std::conditional_t<std::is_same_v<scalar_t, double>, double, float>;
-    return gate_hidden_typed<scalar_t, accumulated_t>(hidden, logits, groups);
-  });
+  return AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, hidden.scalar_type(), "gate_hidden",
+                                         [&] { return gate_hidden_typed<scalar_t>(hidden, logits, groups); });
 }
 
-void gate_hidden_backward(const Tensor& gradient, const Tensor& hidden, const Tensor& logits, const Tensor& gate,
-                          double scale) {
-  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, hidden.scalar_type(), "gate_hidden_backward", [&] {
-    using accumulated_t = std::conditional_t<std::is_same_v<scalar_t, double>, double, float>;
-    gate_hidden_backward_typed<scalar_t, accumulated_t>(gradient, hidden, logits, gate, scale);
-  });
+void gate_hidden_backward(const parts::GateHiddenBackward& step) {
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, step.hidden.scalar_type(), "gate_hidden_backward",
+                                  [&] { gate_hidden_backward_typed<scalar_t>(step); });
 }
 
 }  // namespace
 
 TORCH_LIBRARY_IMPL(jointtuner, CPU, m) {
   m.impl("_gate_hidden", gate_hidden);
-  m.impl("_gate_hidden_backward", gate_hidden_backward);
-  m.impl("_low_rank_update", low_rank_update);
-  m.impl("_low_rank_backward", low_rank_backward);
+  m.impl("_gate_hidden_backward", parts::gate_hidden_backward_kernel<gate_hidden_backward>);
+  m.impl("_low_rank_update", parts::low_rank_update_kernel<low_rank_update>);
+  m.impl("_low_rank_backward", parts::low_rank_backward_kernel<low_rank_backward>);
 }
 
 }  // namespace jointtuner::kernels::cpu

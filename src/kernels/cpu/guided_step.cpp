@@ -7,8 +7,8 @@
 
 #include <algorithm>
 #include <array>
-#include <type_traits>
 
+#include "../accumulation.h"
 #include "../guided_step_arguments.h"
 
 namespace jointtuner::kernels::cpu {
@@ -18,8 +18,10 @@ constexpr int64_t kRun = 1024;  // elements worked on in the first-level cache
 
 Tensor like(const Tensor& tensor, const Tensor& latents) { return tensor.to(latents.scalar_type()).contiguous(); }
 
-template <class T, class U>
+template <class T>
 class Step {
+  using U = accumulation_t<T>;
+
  public:
   Step(const Tensor& latents, const GuidedPrediction& p, const StepCoefficients& c,
        const std::optional<Tensor>& previous_x0, const std::optional<Tensor>& noise)
@@ -93,8 +95,7 @@ class Step {
 StepResult guided_step(const Tensor& latents, const GuidedPrediction& prediction, const StepCoefficients& coefficients,
                        const std::optional<Tensor>& previous_x0, const std::optional<Tensor>& noise) {
   return AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, latents.scalar_type(), "guided_step", [&] {
-    using accumulated_t = std::conditional_t<std::is_same_v<scalar_t, double>, double, float>;
-    return Step<scalar_t, accumulated_t>(latents, prediction, coefficients, previous_x0, noise).run();
+    return Step<scalar_t>(latents, prediction, coefficients, previous_x0, noise).run();
   });
 }
 

@@ -15,17 +15,8 @@ namespace {
 void draw_scalar(uint64_t first_counter, uint32_t site, uint64_t seed, uint32_t* words) {
   for (int64_t i = 0; i < kBlockCounters; ++i, words += 4) {
     const uint64_t counter = first_counter + static_cast<uint64_t>(i);
-    uint32_t c0 = static_cast<uint32_t>(counter), c1 = static_cast<uint32_t>(counter >> 32), c2 = site, c3 = 0;
-    auto k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
-    for (int round = 0; round < philox::kRounds; ++round) {
-      philox::round(c0, c1, c2, c3, k0, k1);
-      k0 += philox::kWeyl0;
-      k1 += philox::kWeyl1;
-    }
-    words[0] = c0;
-    words[1] = c1;
-    words[2] = c2;
-    words[3] = c3;
+    philox::draw(static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32), site, 0,
+                 static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32), words);
   }
 }
 

@@ -6,17 +6,18 @@
 #include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
-#include <type_traits>
 #include <vector>
 
-#include "../glora_parts.h"
+#include "../accumulation.h"
 
 namespace jointtuner::kernels::cpu {
 namespace {
 
 /// The operands as planes [B * C * F] of H * W elements, with the shift's plane of each item.
-template <class T, class U>
+template <class T>
 struct Planes {
+  using U = accumulation_t<T>;
+
   Tensor prediction, target, shift;
   double strength;
   int64_t count, per_item, size;
@@ -46,8 +47,9 @@ struct Planes {
 
 int64_t planes_per_task(int64_t size) { return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, size)); }
 
-template <class T, class U>
-Tensor loss_typed(const Planes<T, U>& planes, bool per_item) {
+template <class T>
+Tensor loss_typed(const Planes<T>& planes, bool per_item) {
+  using U = accumulation_t<T>;
   std::vector<double> sums(static_cast<size_t>(planes.count));
   at::parallel_for(0, planes.count, planes_per_task(planes.size), [&](int64_t first, int64_t last) {
     for (int64_t plane = first; plane < last; ++plane) {
@@ -72,8 +74,9 @@ Tensor loss_typed(const Planes<T, U>& planes, bool per_item) {
   return loss;
 }
 
-template <class T, class U>
-Tensor backward_typed(const Planes<T, U>& planes, const Tensor& grad_loss) {
+template <class T>
+Tensor backward_typed(const Planes<T>& planes, const Tensor& grad_loss) {
+  using U = accumulation_t<T>;
   const Tensor upstream = grad_loss.to(accumulation_dtype(planes.prediction)).contiguous();
   const U* from_above = upstream.const_data_ptr<U>();
   const bool per_item = grad_loss.dim() == 1;
@@ -93,18 +96,15 @@ Tensor backward_typed(const Planes<T, U>& planes, const Tensor& grad_loss) {
 Tensor loss(const Tensor& prediction, const Tensor& target, const std::optional<Tensor>& shift, double strength,
             bool per_item) {
   return AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, prediction.scalar_type(), "shifted_mse", [&] {
-    using accumulated_t = std::conditional_t<std::is_same_v<scalar_t, double>, double, float>;
-    return loss_typed(Planes<scalar_t, accumulated_t>(prediction, target, shift, strength), per_item);
+    return loss_typed(Planes<scalar_t>(prediction, target, shift, strength), per_item);
   });
 }
 
 Tensor backward(const Tensor& grad_loss, const Tensor& prediction, const Tensor& target,
                 const std::optional<Tensor>& shift, double strength) {
   return AT_DISPATCH_FLOATING_TYPES_AND2(
-      at::kHalf, at::kBFloat16, prediction.scalar_type(), "shifted_mse_backward", [&] {
-        using accumulated_t = std::conditional_t<std::is_same_v<scalar_t, double>, double, float>;
-        return backward_typed(Planes<scalar_t, accumulated_t>(prediction, target, shift, strength), grad_loss);
-      });
+      at::kHalf, at::kBFloat16, prediction.scalar_type(), "shifted_mse_backward",
+      [&] { return backward_typed(Planes<scalar_t>(prediction, target, shift, strength), grad_loss); });
 }
 
 }  // namespace

@@ -6,8 +6,10 @@
 
 namespace jointtuner::kernels::cuda {
 
-/// noisy = sqrt(a[t]) latents + sqrt(1 - a[t]) noise and, unless it is null, velocity = sqrt(a[t]) noise - sqrt(1 -
-/// a[t]) latents. All [items, per_item] are contiguous; timestep [items]; alphas_cumprod a [timesteps].
+///   noisy    = sqrt(a[t]) latents + sqrt(1 - a[t]) noise
+///   velocity = sqrt(a[t]) noise - sqrt(1 - a[t]) latents, unless it is null
+///
+/// latents, noise, noisy, velocity [items, per_item], contiguous; timestep t [items]; alphas_cumprod a [timesteps].
 template <class T>
 struct AddNoise {
   const T* latents;

@@ -17,9 +17,10 @@ struct GateHidden {
   int64_t groups, group_tokens, rank;
 };
 
-/// gradient [groups * group_tokens, rank + 1] holds Q in its first columns. In place: Q *= scale gate[group], and the
-/// last column becomes scale <Q, hidden>_group / (group_tokens gate) s (1 - s), s = sigmoid(logits); 0 where the gate
-/// is.
+/// gradient [groups * group_tokens, rank + 1] holds Q in its first columns. In place:
+///
+///   Q           *= scale gate[group]
+///   last column  = scale <Q, hidden>_group / (group_tokens gate) s (1 - s),  s = sigmoid(logits); 0 where the gate is
 template <class T>
 struct GateHiddenBackward {
   float* gradient;

@@ -37,51 +37,48 @@ Tensor gate_hidden(const Tensor& hidden, const Tensor& logits, int64_t groups, c
   return gate;
 }
 
-void gate_hidden_backward(const Tensor& gradient, const Tensor& hidden, const Tensor& logits, const Tensor& gate,
-                          double scale, cudaStream_t stream) {
-  for_type_of(hidden, "gate_hidden_backward", [&]<class T>() {
-    GateHiddenBackward<T> arguments{gradient.mutable_data_ptr<float>(),
-                                    hidden.const_data_ptr<T>(),
-                                    logits.const_data_ptr<T>(),
-                                    gate.const_data_ptr<float>(),
+void gate_hidden_backward(const parts::GateHiddenBackward& step, cudaStream_t stream) {
+  for_type_of(step.hidden, "gate_hidden_backward", [&]<class T>() {
+    GateHiddenBackward<T> arguments{step.gradient.mutable_data_ptr<float>(),
+                                    step.hidden.const_data_ptr<T>(),
+                                    step.logits.const_data_ptr<T>(),
+                                    step.gate.const_data_ptr<float>(),
                                     nullptr,
-                                    gate.size(0),
-                                    hidden.size(0) / gate.size(0),
-                                    hidden.size(1),
-                                    static_cast<float>(scale)};
-    const Tensor partial = work_space(partials(arguments), gate);
+                                    step.gate.size(0),
+                                    step.hidden.size(0) / step.gate.size(0),
+                                    step.hidden.size(1),
+                                    static_cast<float>(step.scale)};
+    const Tensor partial = work_space(partials(arguments), step.gate);
     arguments.partial = partial.mutable_data_ptr<float>();
     gate_hidden_backward(arguments, stream);
   });
 }
 
-void low_rank_update(const Tensor& y, const Tensor& hidden, const Tensor& up, double scale, const DropoutMask& mask,
-                     cudaStream_t stream) {
-  const Tensor wide_up = wide(up);
-  for_type_of(y, "low_rank_update", [&]<class T>() {
-    low_rank_update<T>({y.mutable_data_ptr<T>(), hidden.const_data_ptr<T>(), wide_up.const_data_ptr<float>(), y.size(0),
-                        hidden.size(1), y.size(1), dropout_of(mask, scale)},
+void low_rank_update(const parts::LowRankUpdate& step, cudaStream_t stream) {
+  const Tensor wide_up = wide(step.up);
+  for_type_of(step.y, "low_rank_update", [&]<class T>() {
+    low_rank_update<T>({step.y.mutable_data_ptr<T>(), step.hidden.const_data_ptr<T>(), wide_up.const_data_ptr<float>(),
+                        step.y.size(0), step.hidden.size(1), step.y.size(1), dropout_of(step.mask, step.scale)},
                        stream);
   });
 }
 
-void low_rank_backward(const Tensor& grad_y, const Tensor& hidden, const Tensor& up, const Tensor& grad_hidden,
-                       const Tensor& grad_up, double scale, const DropoutMask& mask, cudaStream_t stream) {
-  const Tensor wide_up = wide(up);
-  for_type_of(grad_y, "low_rank_backward", [&]<class T>() {
-    LowRankBackward<T> arguments{grad_y.const_data_ptr<T>(),
-                                 hidden.const_data_ptr<T>(),
+void low_rank_backward(const parts::LowRankBackward& step, cudaStream_t stream) {
+  const Tensor wide_up = wide(step.up);
+  for_type_of(step.grad_y, "low_rank_backward", [&]<class T>() {
+    LowRankBackward<T> arguments{step.grad_y.const_data_ptr<T>(),
+                                 step.hidden.const_data_ptr<T>(),
                                  wide_up.const_data_ptr<float>(),
-                                 grad_hidden.mutable_data_ptr<float>(),
-                                 grad_up.mutable_data_ptr<float>(),
+                                 step.grad_hidden.mutable_data_ptr<float>(),
+                                 step.grad_up.mutable_data_ptr<float>(),
                                  nullptr,
-                                 grad_y.size(0),
-                                 hidden.size(1),
-                                 grad_y.size(1),
-                                 grad_hidden.stride(0),
-                                 static_cast<float>(scale),
-                                 dropout_of(mask, 1)};
-    const Tensor partial = work_space(partials(arguments), grad_up);
+                                 step.grad_y.size(0),
+                                 step.hidden.size(1),
+                                 step.grad_y.size(1),
+                                 step.grad_hidden.stride(0),
+                                 static_cast<float>(step.scale),
+                                 dropout_of(step.mask, 1)};
+    const Tensor partial = work_space(partials(arguments), step.grad_up);
     arguments.partial = partial.mutable_data_ptr<float>();
     low_rank_backward(arguments, stream);
   });

@@ -5,8 +5,12 @@
 
 namespace jointtuner::kernels::cuda {
 
-/// With E = Dropout(grad_y [tokens, columns]): grad_hidden [tokens, rank], its rows grad_hidden_stride elements apart,
-/// = E up and grad_up [columns, rank] = scale E^T hidden. All others are contiguous.
+/// With E = Dropout(grad_y [tokens, columns]):
+///
+///   grad_hidden [tokens, rank]  = E up, its rows grad_hidden_stride elements apart
+///   grad_up     [columns, rank] = scale E^T hidden
+///
+/// All but grad_hidden are contiguous.
 template <class T>
 struct LowRankBackward {
   const T* grad_y;

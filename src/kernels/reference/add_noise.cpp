@@ -1,11 +1,12 @@
+#include "jointtuner/kernels/add_noise.h"
+
 #include <ATen/TensorOperators.h>
 #include <torch/library.h>
 
 #include <tuple>
 #include <vector>
 
-#include "../glora_parts.h"
-#include "jointtuner/kernels/reference.h"
+#include "../accumulation.h"
 
 namespace jointtuner::kernels::reference {
 namespace {

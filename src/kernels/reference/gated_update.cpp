@@ -1,61 +1,18 @@
+#include "jointtuner/kernels/gated_update.h"
+
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/arange.h>
-#include <ATen/ops/stack.h>
 #include <torch/library.h>
 
-#include "../glora_parts.h"
-#include "../philox.h"
-#include "jointtuner/kernels/reference.h"
+#include "../accumulation.h"
+#include "../gated_update_arguments.h"
 
 namespace jointtuner::kernels::reference {
-namespace {
-
-constexpr int64_t kLow32 = 0xFFFFFFFF;
-
-struct Product {
-  Tensor high, low;
-};
-
-/// multiplier * word as two 32-bit halves: int64 products wrap modulo 2^64, which keeps all 64 bits of the unsigned
-/// product.
-Product product(const Tensor& word, uint32_t multiplier) {
-  const Tensor whole = word * static_cast<int64_t>(multiplier);
-  return {whole.__rshift__(32).__and__(kLow32), whole.__and__(kLow32)};
-}
-
-/// The four words of each counter, int64 [counters, 4] with values in 0 .. 2^32 - 1.
-Tensor philox_words(const Tensor& counter, const DropoutMask& mask) {
-  Tensor c0 = counter.__and__(kLow32), c1 = counter.__rshift__(32).__and__(kLow32);
-  Tensor c2 = counter * 0 + (mask.site & kLow32), c3 = counter * 0;
-  int64_t k0 = mask.seed & kLow32, k1 = (mask.seed >> 32) & kLow32;
-  for (int i = 0; i < philox::kRounds; ++i) {
-    const Product p0 = product(c0, philox::kMultiplier0), p1 = product(c2, philox::kMultiplier1);
-    c0 = p1.high.__xor__(c1).__xor__(k0);
-    c2 = p0.high.__xor__(c3).__xor__(k1);
-    c1 = p1.low;
-    c3 = p0.low;
-    k0 = (k0 + philox::kWeyl0) & kLow32;
-    k1 = (k1 + philox::kWeyl1) & kLow32;
-  }
-  return at::stack({c0, c1, c2, c3}, 1);
-}
-
-}  // namespace
-
-Tensor dropout_factors(const Tensor& like, const DropoutMask& mask) {
-  const auto threshold = static_cast<int64_t>(dropout_threshold(mask.probability));
-  const int64_t elements = like.numel();
-  const Tensor counter = at::arange((elements + 3) / 4, like.options().dtype(at::kLong).requires_grad(false));
-  const Tensor words = philox_words(counter, mask).flatten().narrow(0, 0, elements);
-  const Tensor kept = words.ge(threshold).view(like.sizes()).to(like.scalar_type());
-  return kept * (1 / (1 - mask.probability));
-}
 
 Tensor gated_update(const Tensor& y, const Tensor& update, const std::optional<Tensor>& gate, double scale,
                     const DropoutMask& mask) {
   const auto dtype = accumulation_dtype(y);
   Tensor addend = update.to(dtype);
-  if (mask.probability > 0) addend = addend * reference::dropout_factors(addend, mask);
+  if (mask.probability > 0) addend = addend * dropout_factors(addend, mask);
   if (gate) {
     const Tensor grouped = addend.reshape({gate->size(0), -1}) * gate->unsqueeze(1);
     addend = grouped.reshape(y.sizes());
@@ -65,13 +22,13 @@ Tensor gated_update(const Tensor& y, const Tensor& update, const std::optional<T
 
 namespace {
 
-Tensor& in_place(Tensor& y, const Tensor& update, const std::optional<Tensor>& gate, double scale, double dropout,
-                 int64_t dropout_seed, int64_t site) {
-  return y.copy_(gated_update(y, update, gate, scale, {dropout, dropout_seed, site}));
+Tensor& in_place(Tensor& y, const Tensor& update, const std::optional<Tensor>& gate, double scale,
+                 const DropoutMask& mask) {
+  return y.copy_(gated_update(y, update, gate, scale, mask));
 }
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(jointtuner, CompositeExplicitAutograd, m) { m.impl("gated_update", in_place); }
+TORCH_LIBRARY_IMPL(jointtuner, CompositeExplicitAutograd, m) { m.impl("gated_update", gated_update_kernel<in_place>); }
 
 }  // namespace jointtuner::kernels::reference

@@ -1,3 +1,5 @@
+#include "jointtuner/kernels/glora_linear.h"
+
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/add.h>
 #include <ATen/ops/addmm.h>
@@ -11,27 +13,27 @@
 
 #include <algorithm>
 
+#include "../accumulation.h"
 #include "../glora_parts.h"
 #include "jointtuner/kernels/gated_update.h"
-#include "jointtuner/kernels/reference.h"
 
 namespace jointtuner::kernels {
 
 /// One statement an operation: C++ leaves the order of operands open, and autograd sums gradients in order of creation.
-Tensor reference::glora_linear(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
-                               const Tensor& lora_down, const Tensor& lora_up, const std::optional<Tensor>& lora_gate,
-                               double scale, int64_t groups, double dropout, int64_t dropout_seed, int64_t site) {
-  const Tensor y = at::linear(x, weight, bias);
-  const Tensor hidden = at::linear(x, lora_down.to(x.scalar_type()));
-  Tensor update = at::linear(hidden, lora_up.to(x.scalar_type()));
-  if (dropout > 0) update = update * reference::dropout_factors(update, {dropout, dropout_seed, site});
-  if (lora_gate) {
-    const Tensor logits = at::linear(x, lora_gate->to(x.scalar_type())).to(accumulation_dtype(x));
-    const Tensor gate = at::sigmoid(logits).reshape({groups, -1}).mean(1);
-    update = update.reshape({groups, -1, weight.size(0)}) * gate.to(x.scalar_type()).view({groups, 1, 1});
+Tensor reference::glora_linear(const Tensor& x, const FrozenLinear& frozen, const GloraAdapter& adapter,
+                               const GloraOptions& how) {
+  const Tensor y = at::linear(x, frozen.weight, frozen.bias);
+  const Tensor hidden = at::linear(x, adapter.down.to(x.scalar_type()));
+  Tensor update = at::linear(hidden, adapter.up.to(x.scalar_type()));
+  if (how.dropout.probability > 0) update = update * dropout_factors(update, how.dropout);
+  if (adapter.gate) {
+    const Tensor logits = at::linear(x, adapter.gate->to(x.scalar_type())).to(accumulation_dtype(x));
+    const Tensor gate = at::sigmoid(logits).reshape({how.groups, -1}).mean(1);
+    update =
+        update.reshape({how.groups, -1, frozen.weight.size(0)}) * gate.to(x.scalar_type()).view({how.groups, 1, 1});
     update = update.reshape(y.sizes());
   }
-  return y + update * scale;
+  return y + update * how.scale;
 }
 
 namespace composed {
@@ -42,40 +44,40 @@ Tensor gate_hidden(const Tensor& hidden, const Tensor& logits, int64_t groups) {
   return gate;
 }
 
-void gate_hidden_backward(const Tensor& gradient, const Tensor& hidden, const Tensor& logits, const Tensor& gate,
-                          double scale) {
-  const int64_t groups = gate.size(0), tokens = hidden.size(0) / groups, rank = hidden.size(1);
-  const Tensor grad_hidden = gradient.narrow(1, 0, rank).unflatten(0, {groups, tokens});
-  const Tensor products = grad_hidden * hidden.view({groups, tokens, rank});
+void gate_hidden_backward(const parts::GateHiddenBackward& step) {
+  const Tensor& gate = step.gate;
+  const int64_t groups = gate.size(0), tokens = step.hidden.size(0) / groups, rank = step.hidden.size(1);
+  const Tensor grad_hidden = step.gradient.narrow(1, 0, rank).unflatten(0, {groups, tokens});
+  const Tensor products = grad_hidden * step.hidden.view({groups, tokens, rank});
   // A gate that underflowed to 0 has no slope either: s (1 - s) is 0 for each of its tokens.
-  const Tensor grad_gate = at::where(gate == 0, at::zeros({}, gate.options()), products.sum({1, 2}) * scale / gate);
-  const Tensor sigmoid = at::sigmoid(logits.to(gate.scalar_type())).view({groups, tokens});
+  const Tensor grad_gate =
+      at::where(gate == 0, at::zeros({}, gate.options()), products.sum({1, 2}) * step.scale / gate);
+  const Tensor sigmoid = at::sigmoid(step.logits.to(gate.scalar_type())).view({groups, tokens});
   const Tensor slope = sigmoid * (1 - sigmoid);
-  gradient.select(1, rank).copy_((slope * (grad_gate / tokens).unsqueeze(1)).flatten());
-  grad_hidden.mul_((gate * scale).view({groups, 1, 1}));
+  step.gradient.select(1, rank).copy_((slope * (grad_gate / tokens).unsqueeze(1)).flatten());
+  grad_hidden.mul_((gate * step.scale).view({groups, 1, 1}));
 }
 
-void low_rank_update(const Tensor& y, const Tensor& hidden, const Tensor& up, double scale, const DropoutMask& mask) {
-  const Tensor up_transposed = up.to(y.scalar_type()).t();
-  if (mask.probability == 0) {
-    y.addmm_(hidden, up_transposed, /*beta=*/1, /*alpha=*/scale);
-    return;
-  }
-  Tensor output = y;
-  gated_update(output, at::mm(hidden, up_transposed), std::nullopt, scale, mask);
+void low_rank_update(const parts::LowRankUpdate& step) {
+  Tensor y = step.y;
+  const Tensor up_transposed = step.up.to(y.scalar_type()).t();
+  if (step.mask.probability == 0)
+    y.addmm_(step.hidden, up_transposed, /*beta=*/1, /*alpha=*/step.scale);
+  else
+    gated_update(y, at::mm(step.hidden, up_transposed), std::nullopt, step.scale, step.mask);
 }
 
-void low_rank_backward(const Tensor& grad_y, const Tensor& hidden, const Tensor& up, const Tensor& grad_hidden,
-                       const Tensor& grad_up, double scale, const DropoutMask& mask) {
-  const Tensor kept = mask.probability == 0 ? grad_y : grad_y * reference::dropout_factors(grad_y, mask);
-  if (kept.scalar_type() == grad_hidden.scalar_type()) {
-    Tensor out = grad_hidden;
-    at::mm_out(out, kept, up);
+void low_rank_backward(const parts::LowRankBackward& step) {
+  const Tensor kept =
+      step.mask.probability == 0 ? step.grad_y : step.grad_y * reference::dropout_factors(step.grad_y, step.mask);
+  if (kept.scalar_type() == step.grad_hidden.scalar_type()) {
+    Tensor out = step.grad_hidden;
+    at::mm_out(out, kept, step.up);
   } else {
-    grad_hidden.copy_(at::mm(kept, up.to(kept.scalar_type())));
+    step.grad_hidden.copy_(at::mm(kept, step.up.to(kept.scalar_type())));
   }
-  grad_up.copy_(accumulated_product(kept, hidden));
-  if (scale != 1) grad_up.mul_(scale);
+  step.grad_up.copy_(accumulated_product(kept, step.hidden));
+  if (step.scale != 1) step.grad_up.mul_(step.scale);
 }
 
 Tensor accumulated_product(const Tensor& left, const Tensor& right) {
@@ -90,25 +92,11 @@ Tensor accumulated_product(const Tensor& left, const Tensor& right) {
   return sum;
 }
 
-namespace {
-
-void low_rank_update_kernel(const Tensor& y, const Tensor& hidden, const Tensor& up, double scale, double dropout,
-                            int64_t dropout_seed, int64_t site) {
-  low_rank_update(y, hidden, up, scale, {dropout, dropout_seed, site});
-}
-
-void low_rank_backward_kernel(const Tensor& grad_y, const Tensor& hidden, const Tensor& up, const Tensor& grad_hidden,
-                              const Tensor& grad_up, double scale, double dropout, int64_t dropout_seed, int64_t site) {
-  low_rank_backward(grad_y, hidden, up, grad_hidden, grad_up, scale, {dropout, dropout_seed, site});
-}
-
-}  // namespace
-
 TORCH_LIBRARY_IMPL(jointtuner, CompositeExplicitAutograd, m) {
   m.impl("_gate_hidden", gate_hidden);
-  m.impl("_gate_hidden_backward", gate_hidden_backward);
-  m.impl("_low_rank_update", low_rank_update_kernel);
-  m.impl("_low_rank_backward", low_rank_backward_kernel);
+  m.impl("_gate_hidden_backward", parts::gate_hidden_backward_kernel<gate_hidden_backward>);
+  m.impl("_low_rank_update", parts::low_rank_update_kernel<low_rank_update>);
+  m.impl("_low_rank_backward", parts::low_rank_backward_kernel<low_rank_backward>);
 }
 
 }  // namespace composed

@@ -1,10 +1,11 @@
+#include "jointtuner/kernels/guided_step.h"
+
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/clamp.h>
 #include <torch/library.h>
 
-#include "../glora_parts.h"
+#include "../accumulation.h"
 #include "../guided_step_arguments.h"
-#include "jointtuner/kernels/reference.h"
 
 namespace jointtuner::kernels::reference {
 

@@ -1,8 +1,9 @@
+#include "jointtuner/kernels/shifted_mse.h"
+
 #include <ATen/TensorOperators.h>
 #include <torch/library.h>
 
-#include "../glora_parts.h"
-#include "jointtuner/kernels/reference.h"
+#include "../accumulation.h"
 
 namespace jointtuner::kernels::reference {
 namespace {

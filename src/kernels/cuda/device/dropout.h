@@ -9,15 +9,8 @@ namespace jointtuner::kernels::cuda {
 
 /// The four words of counter `quad`.
 __device__ inline void draw(const Dropout& mask, uint64_t quad, uint32_t words[4]) {
-  uint32_t c0 = static_cast<uint32_t>(quad), c1 = static_cast<uint32_t>(quad >> 32), c2 = mask.site, c3 = 0;
-  uint32_t k0 = static_cast<uint32_t>(mask.seed), k1 = static_cast<uint32_t>(mask.seed >> 32);
-#pragma unroll
-  for (int i = 0; i < philox::kRounds; ++i) {
-    philox::round(c0, c1, c2, c3, k0, k1);
-    k0 += philox::kWeyl0;
-    k1 += philox::kWeyl1;
-  }
-  words[0] = c0, words[1] = c1, words[2] = c2, words[3] = c3;
+  philox::draw(static_cast<uint32_t>(quad), static_cast<uint32_t>(quad >> 32), mask.site, 0,
+               static_cast<uint32_t>(mask.seed), static_cast<uint32_t>(mask.seed >> 32), words);
 }
 
 /// The factors of elements first .. first + 3 of the masked tensor: one counter where first is a multiple of 4, else

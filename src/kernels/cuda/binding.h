@@ -1,6 +1,6 @@
-// What the bindings share. bindings_*.cpp register the operators for CUDA tensors: each guards the tensors' device and
-// runs its step on the current stream; float64, which no kernel computes, goes to the composition. Device and stream
-// are all that is left untested without a GPU.
+// What the bindings share. <op>_binding.cpp registers an operator for CUDA tensors: it guards the tensors' device and
+// runs the operator's steps on the current stream; float64, which no kernel computes, goes to the composition. Device
+// and stream are all that is left untested without a GPU.
 #pragma once
 #include <ATen/core/Tensor.h>
 #include <c10/cuda/CUDAGuard.h>
