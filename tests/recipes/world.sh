@@ -3,6 +3,9 @@
 # measured, what is done is kept.
 source "$(dirname "$0")/recipe.sh"
 [ -n "${PYTHON:-}" ] || { echo "skipped: run scripts/setup.sh --export first"; exit 77; }
+# recipe.sh has moved the cache folder, where setup.sh would install everything once more.
+JOINTTUNER_HOME=$(dirname "$(dirname "$(dirname "$PYTHON")")")
+export JOINTTUNER_HOME
 benchmark() { JOINTTUNER=$JOINTTUNER "$SOURCE/world/benchmark.sh" --output "$work/benchmark" --samples 8 "$@"; }
 pair=$work/benchmark/unet3d/pairs/ball_figure_eight
 
