@@ -44,7 +44,7 @@ struct Problem {
   Tensor prediction(const TrainingOps& ops, const Tensor& noisy, int64_t dropout_seed) const {
     const auto adapted = [&](const Tensor& x, const Tensor& weight, size_t site) {
       const adapter::SiteAdapter& a = adapters.at(site);
-      return ops.linear(x, {weight, std::nullopt}, {a.down, a.up, a.gate},
+      return ops.linear(x, {weight}, {a.down, a.up, a.gate},
                         {.groups = x.size(0), .dropout = {kDropout, dropout_seed, static_cast<int64_t>(site)}});
     };
     const Tensor tokens = noisy.movedim(1, 4).flatten(1, 3).to(dtype);

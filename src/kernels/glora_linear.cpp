@@ -166,8 +166,8 @@ class GloraLinear : public torch::autograd::Function<GloraLinear> {
     const GloraAdapter adapter{saved[1], saved[2], saved[3].defined() ? MaybeTensor(saved[3]) : std::nullopt};
     const Forward forward{Tensor(), saved[5], saved[6], saved[7]};
     at::AutoDispatchBelowADInplaceOrView below_autograd;
-    const Gradients grads = backward_steps(grad_outputs[0], saved[0], forward, {saved[4], std::nullopt}, adapter, how,
-                                           data["wants_x"].toBool());
+    const Gradients grads =
+        backward_steps(grad_outputs[0], saved[0], forward, {saved[4]}, adapter, how, data["wants_x"].toBool());
     return {grads.x, grads.down, grads.up, grads.gate, Tensor(), Tensor()};
   }
 };

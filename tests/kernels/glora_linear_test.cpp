@@ -23,7 +23,7 @@ TEST(GloraLinear, HandWorkedExample) {
   const Tensor down = numbers({1, 1}, {1, 2}), up = numbers({2}, {1, 1}), gate = numbers({0, 0}, {1, 2});
   const Tensor y = glora_linear(x, frozen, {down, up, gate}, {.scale = 0.5});
   EXPECT_TRUE(y.equal(numbers({113.5, 137.5}, {1, 2, 1})));
-  const Tensor plain = glora_linear(x, frozen, {down, up, std::nullopt}, {.scale = 0.5});
+  const Tensor plain = glora_linear(x, frozen, {down, up}, {.scale = 0.5});
   EXPECT_TRUE(plain.equal(numbers({115, 141}, {1, 2, 1})));
 }
 
@@ -31,7 +31,7 @@ TEST(GloraLinear, GatePoolsEachGroupByItself) {
   // x G^T = ln 3 for the first sample (sigmoid 3/4) and -ln 3 for the second (1/4); frozen part 0, update 1 everywhere.
   const double log3 = std::log(3.0);
   const Tensor x = numbers({1, log3, 1, log3, 1, -log3, 1, -log3}, {2, 2, 2});
-  const FrozenLinear frozen{at::zeros({1, 2}, at::kDouble), std::nullopt};
+  const FrozenLinear frozen{at::zeros({1, 2}, at::kDouble)};
   const GloraAdapter adapter{numbers({1, 0}, {1, 2}), numbers({1}, {1, 1}), numbers({0, 1}, {1, 2})};
   const Tensor by_sample = glora_linear(x, frozen, adapter, {.groups = 2});
   EXPECT_LT(largest(by_sample - numbers({0.75, 0.75, 0.25, 0.25}, {2, 2, 1})), 1e-15);

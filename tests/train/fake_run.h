@@ -61,7 +61,7 @@ inline Denoise fake_denoiser(const adapter::AdapterSet& adapters, double dropout
     const int64_t batch = latents.size(0);
     const adapter::SiteAdapter& a = adapters.at(0);
     const Tensor x = latents.permute({0, 2, 3, 4, 1}).reshape({batch, -1, kChannels});
-    const Tensor y = kernels::glora_linear(x, {weight, std::nullopt}, {a.down, a.up, a.gate},
+    const Tensor y = kernels::glora_linear(x, {weight}, {a.down, a.up, a.gate},
                                            {.groups = batch, .dropout = {dropout, dropout_seed, 0}})
                          .reshape({batch, latents.size(2), latents.size(3), latents.size(4), kChannels})
                          .permute({0, 4, 1, 2, 3});

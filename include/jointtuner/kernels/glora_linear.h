@@ -11,22 +11,23 @@ namespace jointtuner::kernels {
 
 /// A linear layer of the backbone, in x's dtype. It never gets a gradient.
 struct FrozenLinear {
-  Tensor weight;               ///< W [M, K]
-  std::optional<Tensor> bias;  ///< b [M]
+  Tensor weight;                 ///< W [M, K]
+  std::optional<Tensor> bias{};  ///< b [M]
 };
 
 /// Its adapter, in float32 or x's dtype.
 struct GloraAdapter {
-  Tensor down;                 ///< lora_down D [R, K]
-  Tensor up;                   ///< lora_up U [M, R]
-  std::optional<Tensor> gate;  ///< lora_gate G [1, K]; absent: g = 1, plain LoRA
+  Tensor down;                   ///< lora_down D [R, K]
+  Tensor up;                     ///< lora_up U [M, R]
+  std::optional<Tensor> gate{};  ///< lora_gate G [1, K]; absent: g = 1, plain LoRA
 };
 
 struct GloraOptions {
-  double scale = 1;     ///< a plain factor: no division by the rank
-  int64_t groups = 1;   ///< pooling groups along x's first dimension, which they divide: the batch size for one gate a
-                        ///< sample; 1 for one gate a batch, the published behaviour
-  DropoutMask dropout;  ///< over the update [*, N, M]
+  double scale = 1;  ///< a plain factor: no division by the rank
+  /// Pooling groups along x's first dimension, which they divide: the batch size for one gate a sample; 1 for one gate
+  /// a batch, the published behaviour.
+  int64_t groups = 1;
+  DropoutMask dropout{};  ///< over the update [*, N, M]
 };
 
 /// A frozen linear layer with its gated low-rank adapter (GLoRA, JointTuner arXiv 2503.23951 section 3.2):

@@ -1,4 +1,4 @@
-// Without dropout the update is one GEMM that accumulates into y, which cuBLAS does best (bindings_glora.cpp). With
+// Without dropout the update is one GEMM that accumulates into y, which cuBLAS does best (glora_binding.cpp). With
 // dropout its result would have to be written (an M-wide tensor) and read again to be masked: 4 sizeof(T) more bytes an
 // element. Here a tile of it is computed in registers and masked as it is added to y:
 //   2 sizeof(T) bytes an element of y from memory; tiles of hidden and up, 2 (rank / 64) sizes of an element each, come
