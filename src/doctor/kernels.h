@@ -36,7 +36,8 @@ struct KernelCase {
   std::function<double(at::ScalarType)> limit;  ///< of the largest difference, relative to the largest value
 };
 
-/// Every operator, and its backward pass where it has one of its own; glora_linear, the first, with dropout and without.
+/// Every operator, and its backward pass where it has one of its own; glora_linear, the first, with dropout and
+/// without.
 std::vector<KernelCase> kernel_cases();
 
 /// Largest difference of any result from what is expected, relative to the largest value of that result, or to 1 % of

@@ -1,4 +1,5 @@
-// What every operator must have, whichever it is: one that lacks a backend's kernel runs its composition without a word.
+// What every operator must have, whichever it is: one that lacks a backend's kernel runs its composition without a
+// word.
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
