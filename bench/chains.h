@@ -47,7 +47,7 @@ struct Pair {
   std::string name;
   double elements = 0;  ///< of the result, by which bytes are divided
   Work chain, fused;
-  bool fused_runs_here = true;  ///< false: on a card it calls products with float32 results that the CPU does not have
+  bool fused_runs_here = true;  ///< false: on a GPU it calls products with float32 results that the CPU does not have
 };
 
 /// One pair an operator, backward passes of their own, on tensors of this dtype and device.

@@ -62,7 +62,7 @@ class Run:
         for model in (self.denoiser, self.vae, self.text):
             model.eval().to(self.device)  # TemporalConvLayer has a dropout of 0.1 of its own
         self.rounding = 1e-3  # of two passes of the autoencoder that are equal in exact arithmetic
-        torch.backends.cudnn.allow_tf32 = False  # a card's convolutions as exact as a processor's
+        torch.backends.cudnn.allow_tf32 = False  # a GPU's convolutions as exact as a processor's
         if self.device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
             multiply_in_bfloat16(self.denoiser)
             if family.name == "cogvideox":  # 3-D convolutions over whole clips
@@ -371,7 +371,7 @@ def main():
     parser.add_argument("work", type=Path)
     parser.add_argument("--device", default="cpu", help="cpu or cuda; the same random numbers, other rounding")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=0, help="processes that draw ahead, for a card")
+    parser.add_argument("--workers", type=int, default=0, help="processes that draw ahead, for a GPU")
     parser.add_argument(
         "--start", type=Path, help="a pipeline that this program has written, to begin from when WORK holds no state"
     )

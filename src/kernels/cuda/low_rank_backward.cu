@@ -4,7 +4,7 @@
 // product (8 bytes more) and moves some 150 bytes for the mask's integers.
 //
 // Where a result has few tiles, its sums are cut into runs that depend on the sizes alone, each run's sums are written
-// down, and a second stage adds the runs in order: the same bits at every repetition and on every card.
+// down, and a second stage adds the runs in order: the same bits at every repetition and on every GPU.
 #include "low_rank_backward.h"
 
 #include "device/tile_product.h"
@@ -12,7 +12,7 @@
 namespace jointtuner::kernels::cuda {
 namespace {
 
-constexpr int64_t kTilesWanted = 256;  // occupy a large card
+constexpr int64_t kTilesWanted = 256;  // occupy a large GPU
 constexpr int64_t kFewestTerms = 256;  // of a run: what is written down stays small beside what is read
 
 int64_t quotient_above(int64_t a, int64_t b) { return (a + b - 1) / b; }

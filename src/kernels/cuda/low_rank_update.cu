@@ -4,7 +4,7 @@
 //   2 sizeof(T) bytes an element of y from memory; tiles of hidden and up, 2 (rank / 64) sizes of an element each, come
 //   from the second-level cache. The composition moves 4 sizeof(T) and some 150 for the mask's integers.
 // The 2 rank multiply-adds an element (not on tensor cores) hide behind these bytes up to a rank of some 32 to 128,
-// by card.
+// by GPU.
 #include "low_rank_update.h"
 
 #include "device/tile_product.h"

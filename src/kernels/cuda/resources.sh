@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What each CUDA kernel takes of a card, as nvcc reports it: kept in a file, and compared with it by a test.
+# What each CUDA kernel takes of a GPU, as nvcc reports it: kept in a file, and compared with it by a test.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
 
@@ -8,7 +8,7 @@ if [ "${1:-}" = -h ] || [ "${1:-}" = --help ]; then
 usage: src/kernels/cuda/resources.sh [--check]
 
 Compiles src/kernels/cuda/*.cu for sm_80, sm_90 and sm_120 and writes registers, stack frame, spills and shared memory of
-each kernel to src/kernels/cuda/resources.txt. Needs nvcc, no card. A spill is an error.
+each kernel to src/kernels/cuda/resources.txt. Needs nvcc, no GPU. A spill is an error.
 --check writes nothing and fails where the file says something else: by the same nvcc in any number; by another nvcc in a
 kernel's name, its shared memory or more than 8 registers. Without nvcc it says so and exits with 77.
 TXT

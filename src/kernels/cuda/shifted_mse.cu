@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(kThreads)
   });
 }
 
-/// By the sizes alone, for every type: enough blocks to fill a card, few enough to be summed by one.
+/// By the sizes alone, for every type: enough blocks to fill a GPU, few enough to be summed by one.
 dim3 partial_sums_grid(int64_t items, int64_t per_item) { return packs_grid(items, per_item, 16, 64); }
 
 int64_t averaged(int64_t items, int64_t per_item, bool each_item) { return each_item ? per_item : items * per_item; }

@@ -1,5 +1,5 @@
 // A small matrix product of a block: C [64, 64] += sum over k < 32 of a[k][i] b[k][j], both factors in shared memory in
-// float32, 16 results a thread. An element's sum runs over k in order, so that neither the grid nor the card changes a
+// float32, 16 results a thread. An element's sum runs over k in order, so that neither the grid nor the GPU changes a
 // bit of it.
 #pragma once
 #include "dropout.h"

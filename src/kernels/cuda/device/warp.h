@@ -30,7 +30,7 @@ inline unsigned warps_grid(int64_t units, int64_t most_blocks) {
 }
 
 /// How the tokens of each pooling group are cut into runs, one unit of work each. By the sizes alone, so that sums have
-/// the same bits on every card. At most kMostRuns a group, since each run of a second stage reads all sums of the
+/// the same bits on every GPU. At most kMostRuns a group, since each run of a second stage reads all sums of the
 /// first.
 struct Runs {
   int64_t tokens;  ///< of a run, but the last of a group
