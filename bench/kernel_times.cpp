@@ -1,5 +1,5 @@
-// The operators on a card against what they replace: times of every pair of chains.h and of glora_linear on real
-// layers. See bench/README.md. A build with CUDA compiles this in place of kernels.cpp, whose kernels run on the CPU.
+// The operators on a GPU against what they replace: times of every pair of chains.h and of glora_linear on real
+// layers. See bench/README.md. A build with CUDA compiles this in place of kernel_bytes.cpp, whose kernels run on the CPU.
 //
 // usage: jointtuner_bench_kernels [ROUNDS]      (default 9)
 #include <ATen/cuda/CUDAContext.h>
@@ -21,7 +21,7 @@ namespace {
 
 constexpr int kRepeats = 20;
 
-/// Microseconds of one call on the card, from events around kRepeats of them, so with the gaps between launches.
+/// Microseconds of one call on the GPU, from events around kRepeats of them, so with the gaps between launches.
 double microseconds(const std::function<void()>& work) {
   at::cuda::CUDAEvent begin(cudaEventDefault), end(cudaEventDefault);
   begin.record();
@@ -55,12 +55,12 @@ void print_layer(const LayerShape& shape, double dropout, const at::TensorOption
 }
 
 void run(int rounds) {
-  const at::Device card = parse_device("cuda");
+  const at::Device gpu = parse_device("cuda");
   fmt::print("{}; microseconds a call, medians of {} rounds in turns.\n\n", at::cuda::getDeviceProperties(0)->name,
              rounds);
   fmt::print("| operator | dtype | jointtuner | chain of ATen operators | ratio |\n|---|---|---|---|---|\n");
   for (const auto& [dtype, name] : {std::pair{at::kFloat, "fp32"}, std::pair{at::kHalf, "fp16"}})
-    for (const Pair& pair : pairs(at::TensorOptions(card).dtype(dtype))) print_pair(pair, name, rounds);
+    for (const Pair& pair : pairs(at::TensorOptions(gpu).dtype(dtype))) print_pair(pair, name, rounds);
   fmt::print(
       "\nForward and backward, fp16, rank {}.\n\n"
       "| layer | dropout | glora_linear | nn.Linear + GLoRA in ATen | frozen | to ATen | to frozen |\n"
@@ -68,7 +68,7 @@ void run(int rounds) {
       kLayerRank);
   for (const LayerShape& shape : kLayerShapes)
     for (const double dropout : {0.0, 0.1})
-      print_layer(shape, dropout, at::TensorOptions(card).dtype(at::kHalf), rounds);
+      print_layer(shape, dropout, at::TensorOptions(gpu).dtype(at::kHalf), rounds);
 }
 
 }  // namespace
