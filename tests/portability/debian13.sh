@@ -20,6 +20,7 @@ if [ "${1:-}" != mounts_apart ]; then
 fi
 
 # The mirror that this machine's own Debian comes from.
+# shellcheck disable=SC2016  # $(REPO_URI) is apt's to fill in
 mirror=$(. /etc/os-release && [ "$ID" = debian ] &&
   apt-get indextargets --format '$(REPO_URI)' "Created-By: Packages" "Release: $VERSION_CODENAME" "Component: main" | head -n 1) || true
 
