@@ -1,5 +1,6 @@
 // The operators on a GPU against what they replace: times of every pair of chains.h and of glora_linear on real
-// layers. See bench/README.md. A build with CUDA compiles this in place of kernel_bytes.cpp, whose kernels run on the CPU.
+// layers. See bench/README.md. A build with CUDA compiles this in place of kernel_bytes.cpp, whose kernels run on the
+// CPU.
 //
 // usage: jointtuner_bench_kernels [ROUNDS]      (default 9)
 #include <ATen/cuda/CUDAContext.h>

@@ -1,4 +1,4 @@
-"""Exports a local diffusers text-to-video folder (ZeroScope, ModelScope; CogVideoX 2B, 5B, 1.5) to a jointtuner bundle.
+"""Exports a local diffusers text-to-video folder, such as ZeroScope's or CogVideoX's, to a jointtuner bundle.
 
     scripts/export_backbone.sh ~/models/zeroscope_v2_576w bundles/zeroscope --dtype fp16
     scripts/export_backbone.sh ~/models/text-to-video-ms-1.7b bundles/modelscope --dtype bf16 --height 256 --width 256
@@ -40,15 +40,15 @@ def parse(argv):
     parser.add_argument("--height", type=int, help="preferred height in pixels (default: what the folder says)")
     parser.add_argument("--width", type=int, help="preferred width in pixels (default: what the folder says)")
     parser.add_argument(
-        "--frames", type=int, help="preferred number of frames (default: what the folder says, for UNet3D 16)"
+        "--frames", type=int, help="preferred number of frames (default: what the folder says, else the family's)"
     )
-    parser.add_argument("--fps", type=int, help="preferred frame rate (default 8, for CogVideoX 1.5 16)")
-    parser.add_argument("--steps", type=int, help="preferred sampling steps (default 30, for CogVideoX 50)")
-    parser.add_argument("--guidance", type=float, help="preferred guidance scale (default 12, for CogVideoX 6)")
+    parser.add_argument("--fps", type=int, help="preferred frame rate (default: the family's)")
+    parser.add_argument("--steps", type=int, help="preferred sampling steps (default: the family's)")
+    parser.add_argument("--guidance", type=float, help="preferred guidance scale (default: the family's)")
     parser.add_argument(
         "--guidance-schedule",
         choices=("constant", "dynamic"),
-        help="default: constant; dynamic with CogVideoX's DPM scheduler",
+        help="how the guidance goes over the steps (default: the family's)",
     )
     return parser.parse_args(argv)
 

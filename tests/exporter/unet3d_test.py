@@ -10,7 +10,7 @@ from unittest import mock
 
 import torch
 
-from exporter import selfcheck
+from exporter import families, selfcheck
 from exporter.unet3d import UNet3D
 from tests.exporter.exporting import WORK, Refusals, edit_json, edit_weights, load_file, run, write_quietly
 
@@ -23,6 +23,16 @@ def setUpModule():
 
 def tearDownModule():
     shutil.rmtree(WORK)
+
+
+class Choice(unittest.TestCase):
+    def test_families_that_share_a_folders_name_are_told_apart_by_class(self):
+        class Other(UNet3D):
+            parts = UNet3D.parts | {"denoiser": ("unet", "diffusers", "UNetMotionModel")}
+
+        for order in ((Other, UNet3D), (UNet3D, Other)):
+            with mock.patch.object(families, "FAMILIES", order):
+                self.assertIs(type(families.open_folder(NANO)[0]), UNet3D)
 
 
 class Exports(unittest.TestCase):

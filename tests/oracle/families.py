@@ -170,10 +170,15 @@ def open_pipeline(folder):
     for library in (diffusers, transformers):
         library.utils.logging.disable_progress_bar()
     name = read_json(Path(folder) / "model_index.json")["_class_name"]
-    for family in Family.__subclasses__():
-        if family.pipeline == name:
-            return family(getattr(diffusers, name).from_pretrained(folder, dtype=torch.float32))
-    raise SystemExit(f"{folder}: a {name}; the oracles know {', '.join(f.pipeline for f in Family.__subclasses__())}")
+    known = {family.pipeline: family for family in subclasses(Family)}
+    if name not in known:
+        raise SystemExit(f"{folder}: a {name}; the oracles know {', '.join(known)}")
+    return known[name](getattr(diffusers, name).from_pretrained(folder, dtype=torch.float32))
+
+
+def subclasses(kind):
+    """All classes that derive from `kind`, directly or not."""
+    return [one for child in kind.__subclasses__() for one in (child, *subclasses(child))]
 
 
 def name_noise(scheduler, seed, shape):
