@@ -26,7 +26,7 @@ measures every video with world.measure. Call it again to go on after an interru
 Examples:
   world/benchmark.sh --part 0/2 & world/benchmark.sh --part 1/2 & wait; world/benchmark.sh --summary
   sbatch --array=0-29 --wrap 'world/benchmark.sh --part $SLURM_ARRAY_TASK_ID/30'
-  world/benchmark.sh --methods published,static_0 --half tuning --samples 1600 --output benchmark_1600
+  world/benchmark.sh --methods published,shift_2 --half tuning --samples 1600 --output benchmark_1600
 TXT
 }
 
