@@ -59,7 +59,7 @@ std::string OptionReader::suggestion(std::string_view word, const std::vector<st
 }
 
 const RetiredOption* OptionReader::retired_choice(const std::string& path, const Json& value) {
-  return value.is_string() ? retired_option(fmt::format("{}={}", path, value.get<std::string>())) : nullptr;
+  return value.is_string() ? jointtuner::retired_choice(path, value.get<std::string>()) : nullptr;
 }
 
 bool OptionReader::is_retired(const std::string& path, const std::string& key, const Json& value) const {

@@ -32,10 +32,10 @@ class Variable {
 };
 
 TEST(CacheFolder, IsTheUsersAndHasTheProgramsName) {
-  const Variable cache("XDG_CACHE_HOME", "/caches"), home("HOME", "/home/a");
+  const Variable cache("XDG_CACHE_HOME", "/caches"), home("HOME", "/people/a");
   EXPECT_EQ(user_cache_folder(), "/caches/jointtuner");
   const Variable none("XDG_CACHE_HOME", "");
-  EXPECT_EQ(user_cache_folder(), "/home/a/.cache/jointtuner");
+  EXPECT_EQ(user_cache_folder(), "/people/a/.cache/jointtuner");
   const Variable homeless("HOME", nullptr);
   EXPECT_TRUE(user_cache_folder().empty());
 }

@@ -212,6 +212,8 @@ TEST(RunConfig, OptionsThatAreGoneArePassedOverWhereTheyChangedNothing) {
       message_of("{}", {"loss.video=static_weighted"}),
       StartsWith("run.json with --set loss.video=static_weighted: loss.video: static_weighted is gone: the loss"));
   EXPECT_THAT(message_of(R"({"train": {"static_weight": 0}})"), HasSubstr("unknown key"));
+  EXPECT_THAT(message_of(R"({"loss": {"video=static_weighted": 1}})"), HasSubstr("unknown key"));
+  EXPECT_EQ(message_of(R"({"loss": {"video": ""}})").find("is gone"), std::string::npos);
 }
 
 TEST(RunConfig, OptionsThatAreGoneDoNotMatterOnceTheRunIsMade) {
